@@ -1,0 +1,79 @@
+/**
+ * What the agent's main thread and a module's data-path worker say to each other.
+ *
+ * The worker sits in a synchronous loop: after every `postMessage` the main thread writes to the
+ * worker's wake-up descriptor (`ready.wakeFd`), else the message waits until something else happens.
+ * Statistics do not travel as messages: see `stats.ts` for the shared memory both sides read.
+ */
+
+/** One mirrored directory. */
+export interface DirectorySpec {
+  path: string;
+  exclude: string[];
+}
+
+/** An authenticated connection, handed over by the control thread; the worker owns it from then on. */
+export interface LinkHandle {
+  /** non-blocking TCP socket, handshake finished */
+  fd: number;
+  /** address of OpenSSL's `SSL` as a decimal string, or "0" where encryption is off */
+  ssl: string;
+  peer: string;
+  /** the local address it runs over, for status */
+  address: string;
+  /** this node's part: the source sends operations, the sink applies them */
+  role: "source" | "sink";
+}
+
+export type Command =
+  /** Mounts over the directories, read-only: states WAIT and SECOND. Answered by `opened` or `failed`. */
+  | {
+    kind: "open";
+    module: string;
+    directories: DirectorySpec[];
+    sync: "write" | "fsync";
+    stats: SharedArrayBuffer;
+    ackTimeoutMs: number;
+    /** a fuse source name that identifies our mounts in mountinfo: "understudy:<module>" */
+    sourceName: string;
+    /** true: frames carry checksums of their own because the link has no TLS */
+    checksums: boolean;
+  }
+  /** Starts to serve alone: read-write. Answered by `serving`. */
+  | { kind: "serve" }
+  /** Uses this connection; replaces a lost one. */
+  | { kind: "link"; link: LinkHandle }
+  /** Drops the connection. A source keeps holding what is not acknowledged until `alone`. */
+  | { kind: "unlink"; reason: string }
+  /** Source without a link: release what is held, go on without a peer. Answered by `alone`. */
+  | { kind: "alone" }
+  /** The sink has noted durably that it is in sync; the source may now rely on it. */
+  | { kind: "sink-noted" }
+  /** Stops serving: held requests fail with EIO, mounts go, follower mounts come. Answered by `following`. */
+  | { kind: "follow" }
+  /** Ends: held requests fail with EIO, mounts go. Answered by `closed`. */
+  | { kind: "close" };
+
+export type Report =
+  | { kind: "ready"; wakeFd: number }
+  | { kind: "opened"; warnings: string[] }
+  | { kind: "serving" }
+  | { kind: "alone" }
+  | { kind: "following" }
+  | { kind: "closed" }
+  /** The connection broke or was dropped here. `lagging`: requests are held, `alone` is needed to go on. */
+  | { kind: "link-lost"; role: "source" | "sink"; reason: string; lagging: boolean }
+  /** Source: the peer applies nothing although it owes acknowledgements, for ackTimeoutMs. */
+  | { kind: "ack-stalled"; owed: number }
+  /** Source: resync has finished and every acknowledgement needs the sink from now on (PRIM). */
+  | { kind: "in-sync" }
+  /** Sink: the source declares us in sync; note it durably, then answer `sink-noted`. */
+  | { kind: "sink-in-sync" }
+  /** Sink: this node's copy stopped being usable as it is (a resync began, an operation failed). */
+  | { kind: "sink-outdated"; reason: string }
+  /** Source: resync progress, about once a second. */
+  | { kind: "progress"; filesDone: number; bytesCompared: number; bytesSent: number; phase: string }
+  /** A sentence for the events, at a level. */
+  | { kind: "note"; level: "info" | "warning" | "error"; text: string }
+  /** Cannot go on; the mounts are gone. */
+  | { kind: "failed"; reason: string };
