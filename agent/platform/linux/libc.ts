@@ -95,12 +95,37 @@ const symbols = {
     parameters: ["i64", "i64", "i64", "i64", "i64", "i64", "i64"],
     result: "i64",
   },
+  /** `syscall` for io_uring_enter: its result fits 32 bits, which spares a BigInt per call. */
+  io_uring_enter: {
+    name: "syscall",
+    parameters: ["i64", "i32", "u32", "u32", "u32", "usize", "usize"],
+    result: "i32",
+  },
+  setns: { parameters: ["i32", "i32"], result: "i32" },
+  sched_getscheduler: { parameters: ["i32"], result: "i32" },
+  getrlimit: { parameters: ["i32", "usize"], result: "i32" },
+  if_nametoindex: { parameters: ["usize"], result: "u32" },
   __errno_location: { parameters: [], result: "pointer" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
+type Widened<P extends unknown[]> = {
+  [K in keyof P]: P[K] extends bigint ? number | bigint : P[K];
+};
+
+/**
+ * The table's functions as they are called here: Deno's own types ask for a BigInt wherever 64 bits
+ * travel, although its FFI takes a plain number just as well.
+ */
+export type Calls = {
+  readonly [K in keyof Deno.DynamicLibrary<typeof symbols>["symbols"]]:
+    Deno.DynamicLibrary<typeof symbols>["symbols"][K] extends (...args: infer P) => infer R
+      ? (...args: Widened<P>) => R
+      : never;
+};
+
 /** The call table of one thread. */
 export interface Libc {
-  readonly sys: Deno.DynamicLibrary<typeof symbols>["symbols"];
+  readonly sys: Calls;
   /** errno of the last failed call on this thread; read it before anything else is called. */
   errno(): number;
 }
@@ -111,7 +136,7 @@ export function openLibc(): Libc {
   const location = sys.__errno_location();
   if (location === null) throw new Error("libc has no errno: this C library is not supported");
   const cell = new Int32Array(Deno.UnsafePointerView.getArrayBuffer(location, 4));
-  return { sys, errno: () => cell[0] };
+  return { sys: sys as unknown as Calls, errno: () => cell[0] };
 }
 
 /**
