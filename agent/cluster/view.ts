@@ -30,6 +30,8 @@ const moduleView = z.strictObject({
   outdated: z.boolean(),
   /** fingerprint of the user and group numbers this node maps names to */
   users: z.string().max(64).optional(),
+  /** what the nodes' decisions say to each other: see failover/view.ts */
+  words: z.record(z.string().max(24), z.string().max(80)).optional(),
 });
 
 const peerView = z.strictObject({
@@ -50,6 +52,7 @@ export interface ModuleView {
   appliedSeq: number;
   outdated: boolean;
   users?: string | undefined;
+  words?: Record<string, string> | undefined;
 }
 
 /** A node as it sees itself. */
