@@ -27,6 +27,8 @@ interface Run {
   own: Set<number>;
   /** the signal that ends the run early */
   interrupted: Deno.Signal | undefined;
+  /** a killing under way: nothing new may be started before it is done */
+  killing: Promise<unknown>;
   counts: Counts;
   skipped: string[];
   failures: string[];
@@ -61,6 +63,7 @@ async function main(args: string[]): Promise<number> {
     own,
     reaper: becomeReaper(() => own),
     interrupted: undefined,
+    killing: Promise.resolve(),
     counts: { passed: 0, failed: 0, skipped: 0 },
     skipped: [],
     failures: [],
@@ -70,7 +73,7 @@ async function main(args: string[]): Promise<number> {
       if (run.interrupted) return; // the first one is being obeyed
       run.interrupted = name;
       console.log(`\n${name}: ending the tests and clearing up`);
-      run.reaper.killAll(5_000);
+      run.killing = run.reaper.killAll(5_000);
     });
   }
   try {
@@ -135,13 +138,10 @@ async function testFile(run: Run, file: string, filter: string | undefined) {
     if (why) fail(run, `${file}: ${why}`, Math.max(1, counts.failed));
     if (left.length > 0) fail(run, `${file}: left processes behind: ${left.join("; ")}`);
     run.skipped.push(...readSkipped(Deno.readTextFileSync(junit)).map((n) => `${file}: ${n}`));
-    const verdict = why || left.length > 0 ? "FAILED" : "ok    ";
     const { passed, failed, skipped } = counts;
-    console.log(
-      `${verdict} ${file}: ${passed} passed, ${failed} failed, ${skipped} skipped (${
-        seconds(result.ms)
-      })`,
-    );
+    const said = `${passed} passed, ${failed} failed, ${skipped} skipped (${seconds(result.ms)})`;
+    if (!why && left.length > 0) why = "left processes behind";
+    console.log(why ? `FAILED ${file}: ${why}; ${said}` : `ok     ${file}: ${said}`);
   } finally {
     Deno.removeSync(junit);
   }
@@ -182,13 +182,14 @@ async function deno(run: Run, args: string[], limit: number, show: boolean): Pro
     late = true;
     console.log(`deadline of ${limit} s passed; ending:`);
     for (const one of run.reaper.descendants()) console.log(`  ${describe(one)}`);
-    run.reaper.killAll(5_000);
+    run.killing = run.reaper.killAll(5_000);
   }, limit * 1000);
   const chunks: string[] = [];
   const readers = [child.stdout, child.stderr].map((stream) => follow(stream, chunks, show));
   const status = await child.status;
   clearTimeout(timer);
   run.own.delete(child.pid);
+  await run.killing;
   // A process that was left behind may hold the pipes open: what it says later is not waited for.
   await Promise.race([Promise.all(readers.map((r) => r.done)), pause(500)]);
   for (const reader of readers) reader.cancel();
@@ -214,6 +215,7 @@ function follow(stream: ReadableStream<Uint8Array>, chunks: string[], show: bool
 
 /** Hosts, mounts and devices of the lab outlive processes that were killed: its own cleanup ends them. */
 async function clearUp(run: Run) {
+  await run.killing;
   if (!await run.reaper.killAll(5_000)) {
     const stuck = run.reaper.descendants().map(describe).join("; ");
     console.log(`processes that cannot be ended (waiting in the kernel?): ${stuck}`);
