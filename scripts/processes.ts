@@ -6,7 +6,12 @@
  */
 
 const PR_SET_CHILD_SUBREAPER = 36; // linux/prctl.h
-const WNOHANG = 1; // sys/wait.h
+const WNOHANG = 1; // linux/wait.h, like the next three
+const WEXITED = 4;
+const WNOWAIT = 0x01000000;
+const P_ALL = 0;
+/** where siginfo_t holds si_pid on 64-bit Linux: after si_signo, si_errno, si_code and padding */
+const siPidOffset = 16;
 
 export interface Child {
   pid: number;
@@ -18,7 +23,7 @@ export interface Child {
 }
 
 export interface Reaper {
-  /** every descendant but zombies, which are reaped on the way where they are our own orphans */
+  /** every descendant but zombies */
   descendants(): Child[];
   /** Kills every descendant; true when none is left, false where some survive `patienceMs` (stuck in the kernel). */
   killAll(patienceMs: number): Promise<boolean>;
@@ -29,17 +34,27 @@ export function becomeReaper(own: () => Set<number>): Reaper {
   const libc = Deno.dlopen("libc.so.6", {
     prctl: { parameters: ["i32", "u64", "u64", "u64", "u64"], result: "i32" },
     waitpid: { parameters: ["i32", "pointer", "i32"], result: "i32" },
+    waitid: { parameters: ["i32", "u32", "buffer", "i32"], result: "i32" },
   });
   libc.symbols.prctl(PR_SET_CHILD_SUBREAPER, 1n, 0n, 0n, 0n);
 
-  function descendants(): Child[] {
-    const living: Child[] = [];
-    for (const child of below(Deno.pid, readProcesses())) {
-      if (child.state !== "Z") living.push(child);
-      else if (child.parent === Deno.pid && !own().has(child.pid)) {
-        libc.symbols.waitpid(child.pid, null, WNOHANG);
-      }
+  // Orphans must not stay zombies: a test may wait for the process id to be gone.
+  const info = new Uint8Array(128);
+  const pidOf = new DataView(info.buffer);
+  function reap() {
+    for (;;) {
+      info.fill(0);
+      if (libc.symbols.waitid(P_ALL, 0, info, WEXITED | WNOHANG | WNOWAIT) !== 0) return;
+      const pid = pidOf.getInt32(siPidOffset, true);
+      if (pid === 0 || own().has(pid)) return;
+      libc.symbols.waitpid(pid, null, WNOHANG);
     }
+  }
+  Deno.unrefTimer(setInterval(reap, 100));
+
+  function descendants(): Child[] {
+    reap();
+    const living = below(Deno.pid, readProcesses()).filter((child) => child.state !== "Z");
     return living;
   }
 

@@ -167,7 +167,7 @@ interface Ended {
 /** Runs Deno with a wall-time limit in seconds, in a session of its own so that Ctrl-C reaches only us. */
 async function deno(run: Run, args: string[], limit: number, show: boolean): Promise<Ended> {
   const started = performance.now();
-  const env: Record<string, string> = { NO_COLOR: "1" };
+  const env: Record<string, string> = { NO_COLOR: "1", RUST_BACKTRACE: "0" };
   const child = new Deno.Command(Deno.execPath(), {
     args,
     env,
