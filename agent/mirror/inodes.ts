@@ -266,7 +266,9 @@ export function setName(
 
 function compactNames(t: Inodes, room: number): void {
   const needed = t.namesEnd - t.namesDead + room;
-  const size = needed * 2 > t.names.length ? Math.max(t.names.length * 2, needed * 2) : t.names.length;
+  const size = needed * 2 > t.names.length
+    ? Math.max(t.names.length * 2, needed * 2)
+    : t.names.length;
   const made = new Uint8Array(size);
   let end = 0;
   for (let i = 1; i < t.top; i++) {
@@ -313,7 +315,9 @@ export function pathOf(t: Inodes, index: number): string {
       break;
     }
     const bytes = t.names.subarray(t.nameAt[i], t.nameAt[i] + t.nameLength[i]);
-    parts.push(/[\x80-\xff]/.test(latin1.decode(bytes)) ? utf8.decode(bytes) : latin1.decode(bytes));
+    parts.push(
+      /[\x80-\xff]/.test(latin1.decode(bytes)) ? utf8.decode(bytes) : latin1.decode(bytes),
+    );
   }
   return parts.reverse().join("/");
 }

@@ -1,0 +1,487 @@
+/**
+ * Records what the application changed: each function is called right after the change was made on
+ * this node, in the order of the changes, and puts a frame into the stream where the sink needs it.
+ * Where the reply to the application must wait, `stream.waitFor` is the frame it waits for.
+ */
+import { Statx } from "../platform/linux/constants.ts";
+import { statInode, statSize } from "./backing.ts";
+import { F, FrameFlag, headerSize, Mask, Op } from "./frames.ts";
+import { Content, Flag, type Inodes, pathOf } from "./inodes.ts";
+import { loadInodeFlags, loadXattrs, openPathOf, readXattr, xattrNamesAt } from "./metadata.ts";
+import { Stat } from "./stats.ts";
+import { begin, commit } from "./stream.ts";
+import type { Volume } from "./volume.ts";
+
+/** True where changes of this inode concern the sink at all. */
+export function isMirrored(v: Volume, index: number): boolean {
+  return v.stream.active && (v.inodes.flags[index] & (Flag.unmirrored | Flag.orphan)) === 0;
+}
+
+/** True where the sink knows the inode by its number. */
+export function isBound(v: Volume, index: number): boolean {
+  return v.inodes.bound[index] === v.stream.session;
+}
+
+/** True where the sink has, or is being given, the content: changes of it must follow. */
+function contentFollows(v: Volume, index: number): boolean {
+  return isBound(v, index) && (v.complete || v.inodes.content[index] !== Content.unsynced);
+}
+
+/** Finishes the frame of an application's change; its reply waits for it where `wait`. */
+function finish(v: Volume, at: number, bytes: number, wait: boolean): void {
+  const seq = commit(v.stream, at);
+  v.stats[Stat.ops]++;
+  v.stats[Stat.bytes] += bytes;
+  if (wait && v.stream.mustAck) v.stream.waitFor = seq;
+}
+
+function putName(v: Volume, at: number, to: number, bytes: Uint8Array, from: number, n: number) {
+  const out = v.stream.memory.bytes;
+  for (let i = 0; i < n; i++) out[at + to + i] = bytes[from + i];
+  out[at + to + n] = 0;
+}
+
+/**
+ * Makes the sink know the inode by its number, its directories first. While a resync is under way an
+ * `ensure` also brings it into being there.
+ */
+export function ensureBound(v: Volume, index: number): void {
+  const t = v.inodes;
+  if (isBound(v, index)) return;
+  if (index <= t.roots) {
+    t.bound[index] = v.stream.session;
+    return;
+  }
+  if (t.flags[index] & Flag.nameless || t.nameLength[index] === 0) {
+    throw new Error(`No name is known for an inode that the peer must be told of`);
+  }
+  const parent = t.parent[index];
+  ensureBound(v, parent);
+  if (v.complete) {
+    const length = t.nameLength[index];
+    const at = begin(v.stream, Op.bind, index, length + 1);
+    v.stream.words[(at + F.parent) >>> 2] = parent;
+    v.stream.memory.view.setUint16(at + F.nameLength, length, true);
+    putName(v, at, headerSize, t.names, t.nameAt[index], length);
+    commit(v.stream, at);
+    t.bound[index] = v.stream.session;
+    t.content[index] = Content.synced;
+    return;
+  }
+  emitEnsure(v, index, t.names, t.nameAt[index], t.nameLength[index]);
+  scheduleContent(v, index);
+}
+
+/** Leaves the inode to the walk under way: its content or its entries still have to be compared. */
+export function scheduleContent(v: Volume, index: number): void {
+  const t = v.inodes;
+  if (v.complete || t.content[index] !== Content.unsynced) return;
+  t.lookups[index]++;
+  if (t.flags[index] & Flag.directory) v.lateDirectories.push(index);
+  else if (t.flags[index] & Flag.regular) v.lateContent.push(index);
+  else {
+    t.lookups[index]--;
+    t.content[index] = Content.synced;
+  }
+}
+
+/**
+ * The frame that makes name and inode be there as they are here, attributes included. Its parent is
+ * bound. Returns false where the inode is gone meanwhile.
+ */
+export function emitEnsure(
+  v: Volume,
+  index: number,
+  name: Uint8Array,
+  nameAt: number,
+  length: number,
+  parent = v.inodes.parent[index],
+): boolean {
+  const t = v.inodes;
+  if (statInode(v, t, index) < 0) return false;
+  const symlink = (t.flags[index] & Flag.symlink) !== 0;
+  const target = symlink ? readTarget(v, t, index) : 0;
+  if (target < 0) return false;
+  const hasXattrs = loadXattrs(v, index);
+  const flags = loadInodeFlags(v, index);
+  // loadXattrs may have used the buffer of the attributes' reader, not the attributes.
+  const at = begin(v.stream, Op.ensure, index, length + 1 + target + 1);
+  putMake(v, at, parent, length, target);
+  v.stream.words[(at + F.inodeFlags) >>> 2] = flags;
+  if (hasXattrs > 0) v.stream.memory.view.setUint16(at + F.flags, FrameFlag.hasXattrs, true);
+  putName(v, at, headerSize, name, nameAt, length);
+  if (symlink) putName(v, at, headerSize + length + 1, v.scratch.list.bytes, 0, target);
+  commit(v.stream, at);
+  t.bound[index] = v.stream.session;
+  if (hasXattrs > 0) emitXattrs(v, index, hasXattrs);
+  if (!(t.flags[index] & (Flag.directory | Flag.regular))) {
+    t.content[index] = Content.synced;
+    markTimes(v, index);
+  }
+  return true;
+}
+
+/** Fields of `make` and `ensure` from `scratch.statx`. */
+function putMake(v: Volume, at: number, parent: number, name: number, target: number): void {
+  const w = v.stream.words;
+  const x = v.scratch.statxWords;
+  const i = at >>> 2;
+  w[i + F.parent / 4] = parent;
+  v.stream.memory.view.setUint16(at + F.nameLength, name, true);
+  v.stream.memory.view.setUint16(at + F.targetLength, target, true);
+  w[i + F.mode / 4] = x[Statx.mode / 4] & 0xffff;
+  w[i + F.finalUid / 4] = x[Statx.uid / 4];
+  w[i + F.finalGid / 4] = x[Statx.gid / 4];
+  w[i + F.rdevMajor / 4] = x[Statx.rdevMajor / 4];
+  w[i + F.rdevMinor / 4] = x[Statx.rdevMinor / 4];
+  w[i + F.links / 4] = x[Statx.nlink / 4];
+}
+
+/** Reads a symbolic link's target into `scratch.list`; its length or -errno. */
+function readTarget(v: Volume, t: Inodes, index: number): number {
+  const fd = openPathOf(v, t, index);
+  if (fd < 0) return fd;
+  const n = v.libc.sys.readlinkat(
+    fd,
+    v.scratch.small.address + 64,
+    v.scratch.list.address,
+    4096,
+  );
+  const r = n < 0 ? -v.libc.errno() : n;
+  v.libc.sys.close(fd);
+  return r;
+}
+
+/** A new object. `scratch.statx` holds its attributes as they came out. */
+export function recordMake(
+  v: Volume,
+  parent: number,
+  name: Uint8Array,
+  nameAt: number,
+  length: number,
+  index: number,
+  requestMode: number,
+  umask: number,
+  uid: number,
+  gid: number,
+  target: Uint8Array | undefined,
+): void {
+  const t = v.inodes;
+  if (!isMirrored(v, parent) || t.flags[index] & Flag.unmirrored) return;
+  const targetLength = target?.length ?? 0;
+  if (v.complete) ensureBound(v, parent);
+  else if (!isBound(v, parent)) return; // the walk will find it
+  const at = begin(v.stream, Op.make, index, length + 1 + targetLength + 1);
+  putMake(v, at, parent, length, targetLength);
+  const i = at >>> 2;
+  v.stream.words[i + F.requestMode / 4] = requestMode;
+  v.stream.words[i + F.umask / 4] = umask;
+  v.stream.words[i + F.uid / 4] = uid;
+  v.stream.words[i + F.gid / 4] = gid;
+  putName(v, at, headerSize, name, nameAt, length);
+  if (target) putName(v, at, headerSize + length + 1, target, 0, targetLength);
+  t.bound[index] = v.stream.session;
+  t.content[index] = Content.synced;
+  finish(v, at, 0, true);
+  markTimes(v, index);
+  markTimes(v, parent);
+}
+
+/** Another name of an inode that the sink has. */
+export function recordLink(
+  v: Volume,
+  index: number,
+  parent: number,
+  name: Uint8Array,
+  nameAt: number,
+  length: number,
+): void {
+  if (!isMirrored(v, index) || !isMirrored(v, parent)) return;
+  if (!v.complete && !isBound(v, parent)) return;
+  ensureBound(v, parent);
+  ensureBound(v, index);
+  const at = begin(v.stream, Op.link, index, length + 1);
+  v.stream.words[(at + F.parent) >>> 2] = parent;
+  v.stream.memory.view.setUint16(at + F.nameLength, length, true);
+  putName(v, at, headerSize, name, nameAt, length);
+  finish(v, at, 0, true);
+  markTimes(v, parent);
+}
+
+/** A name that went away. `index` is its inode, 0 where unknown. */
+export function recordUnlink(
+  v: Volume,
+  parent: number,
+  name: Uint8Array,
+  nameAt: number,
+  length: number,
+  index: number,
+  directory: boolean,
+): void {
+  if (!isMirrored(v, parent)) return;
+  if (!v.complete && !isBound(v, parent)) return;
+  ensureBound(v, parent);
+  const at = begin(v.stream, Op.unlink, index, length + 1);
+  v.stream.words[(at + F.parent) >>> 2] = parent;
+  v.stream.words[(at + F.removeDirectory) >>> 2] = directory ? 1 : 0;
+  v.stream.memory.view.setUint16(at + F.nameLength, length, true);
+  putName(v, at, headerSize, name, nameAt, length);
+  finish(v, at, 0, true);
+  markTimes(v, parent);
+}
+
+/** What stands at the two ends of a rename. */
+export interface RenameEnds {
+  parent: number;
+  name: Uint8Array;
+  nameAt: number;
+  nameLength: number;
+  newParent: number;
+  newName: Uint8Array;
+  newNameAt: number;
+  newNameLength: number;
+}
+
+/**
+ * Called BEFORE a rename within the mirrored names: during a resync the sink must have the inode under
+ * its old name first.
+ */
+export function prepareRename(v: Volume, ends: RenameEnds, index: number, other: number): void {
+  if (!v.stream.active || index === 0) return;
+  if (!v.complete && !isBound(v, ends.parent) && !isBound(v, ends.newParent)) return;
+  ensureBound(v, ends.parent);
+  ensureBound(v, ends.newParent);
+  ensureBound(v, index);
+  if (other !== 0) ensureBound(v, other);
+}
+
+/** A rename within the mirrored names. `other` is the inode at the target (exchanged or replaced). */
+export function recordRename(
+  v: Volume,
+  ends: RenameEnds,
+  flags: number,
+  index: number,
+  other: number,
+): void {
+  if (!isMirrored(v, ends.parent) || !isMirrored(v, ends.newParent)) return;
+  if (!isBound(v, ends.parent)) return; // neither end is bound: the walk comes to both
+  const at = begin(v.stream, Op.rename, index, ends.nameLength + 1 + ends.newNameLength + 1);
+  const i = at >>> 2;
+  v.stream.words[i + F.parent / 4] = ends.parent;
+  v.stream.words[i + F.newParent / 4] = ends.newParent;
+  v.stream.words[i + F.renameFlags / 4] = flags;
+  v.stream.words[i + F.other / 4] = other;
+  v.stream.memory.view.setUint16(at + F.nameLength, ends.nameLength, true);
+  v.stream.memory.view.setUint16(at + F.targetLength, ends.newNameLength, true);
+  putName(v, at, headerSize, ends.name, ends.nameAt, ends.nameLength);
+  const second = headerSize + ends.nameLength + 1;
+  putName(v, at, second, ends.newName, ends.newNameAt, ends.newNameLength);
+  finish(v, at, 0, true);
+  markTimes(v, ends.parent);
+  if (ends.newParent !== ends.parent) markTimes(v, ends.newParent);
+}
+
+/**
+ * Data written. The payload stands in the ring at `stream.tail + headerSize`, where the kernel
+ * delivered it; the frame is made around it.
+ */
+export function recordWrite(v: Volume, index: number, offset: number, count: number): void {
+  v.inodes.version[index]++;
+  if (!isMirrored(v, index) || !contentFollows(v, index)) return;
+  const s = v.stream;
+  const at = s.tail;
+  const length = (headerSize + count + 7) & ~7;
+  const w = at >>> 2;
+  for (let i = 0; i < headerSize / 4; i++) s.words[w + i] = 0;
+  s.words[w] = length;
+  s.words[w + 1] = Op.write;
+  s.words[w + F.inode / 4] = index;
+  s.memory.view.setFloat64(at + F.offset, offset, true);
+  s.words[w + F.count / 4] = count;
+  for (let i = at + headerSize + count; i < at + length; i++) s.memory.bytes[i] = 0;
+  finish(v, at, count, v.sync === "write");
+  markTimes(v, index);
+}
+
+/** The size was set. */
+export function recordTruncate(v: Volume, index: number, size: number): void {
+  v.inodes.version[index]++;
+  if (!isMirrored(v, index)) return;
+  if (v.complete) ensureBound(v, index);
+  if (!contentFollows(v, index)) return;
+  const at = begin(v.stream, Op.truncate, index, 0);
+  v.stream.memory.view.setFloat64(at + F.size, size, true);
+  finish(v, at, 0, v.sync === "write");
+  markTimes(v, index);
+}
+
+/** Space was allocated or given back (fallocate). */
+export function recordAllocate(
+  v: Volume,
+  index: number,
+  mode: number,
+  offset: number,
+  length: number,
+): void {
+  v.inodes.version[index]++;
+  if (!isMirrored(v, index)) return;
+  if (v.complete) ensureBound(v, index);
+  if (!contentFollows(v, index)) return;
+  const at = begin(v.stream, Op.allocate, index, 0);
+  v.stream.memory.view.setFloat64(at + F.offset, offset, true);
+  v.stream.memory.view.setFloat64(at + F.allocateLength, length, true);
+  v.stream.words[(at + F.allocateMode) >>> 2] = mode;
+  finish(v, at, 0, v.sync === "write");
+  markTimes(v, index);
+}
+
+/** Attributes of an inode changed; those of `mask` are sent as they are now. */
+export function recordAttributes(v: Volume, index: number, mask: number, wait = true): void {
+  if (!isMirrored(v, index)) return;
+  if (v.complete) ensureBound(v, index);
+  if (!isBound(v, index)) return;
+  if (statInode(v, v.inodes, index) < 0) return;
+  const at = begin(v.stream, Op.attributes, index, 0);
+  putAttributes(v, at, mask);
+  if (wait) finish(v, at, 0, true);
+  else commit(v.stream, at);
+}
+
+/** Fields of `attributes`, `fileEnd` and `directoryEnd` from `scratch.statx`. */
+export function putAttributes(v: Volume, at: number, mask: number): void {
+  const w = v.stream.words;
+  const x = v.scratch.statxWords;
+  const i = at >>> 2;
+  w[i + F.mask / 4] = mask;
+  w[i + F.attrMode / 4] = x[Statx.mode / 4] & 0xffff;
+  w[i + F.attrUid / 4] = x[Statx.uid / 4];
+  w[i + F.attrGid / 4] = x[Statx.gid / 4];
+  const seconds = (field: number) => x[field / 4] + (x[field / 4 + 1] | 0) * 4294967296;
+  v.stream.memory.view.setFloat64(at + F.atime, seconds(Statx.atime), true);
+  v.stream.memory.view.setFloat64(at + F.mtime, seconds(Statx.mtime), true);
+  w[i + F.atimeNs / 4] = x[Statx.atime / 4 + 2];
+  w[i + F.mtimeNs / 4] = x[Statx.mtime / 4 + 2];
+}
+
+/** Sends the inode's size with the fields of {@link putAttributes}: the end of its resync. */
+export function emitFileEnd(v: Volume, index: number): void {
+  if (statInode(v, v.inodes, index) < 0) return;
+  const flags = loadInodeFlags(v, index);
+  const at = begin(v.stream, Op.fileEnd, index, 0);
+  putAttributes(v, at, Mask.times | Mask.flags);
+  v.stream.memory.view.setFloat64(at + F.size, statSize(v), true);
+  v.stream.words[(at + F.inodeFlags) >>> 2] = flags;
+  commit(v.stream, at);
+}
+
+/** An extended attribute was set (`value`) or removed (undefined). */
+export function recordXattr(
+  v: Volume,
+  index: number,
+  name: Uint8Array,
+  nameAt: number,
+  length: number,
+  value: Uint8Array | undefined,
+): void {
+  if (!isMirrored(v, index)) return;
+  if (v.complete) ensureBound(v, index);
+  if (!isBound(v, index)) return;
+  const size = value?.length ?? 0;
+  const op = value ? Op.setXattr : Op.removeXattr;
+  const at = begin(v.stream, op, index, length + 1 + size);
+  v.stream.words[(at + F.valueLength) >>> 2] = size;
+  v.stream.memory.view.setUint16(at + F.nameLength, length, true);
+  putName(v, at, headerSize, name, nameAt, length);
+  if (value) v.stream.memory.bytes.set(value, at + headerSize + length + 1);
+  finish(v, at, 0, true);
+}
+
+/** Inode flags (immutable, append-only, …) changed: they are sent as they are now. */
+export function recordInodeFlags(v: Volume, index: number): void {
+  if (!isMirrored(v, index)) return;
+  if (v.complete) ensureBound(v, index);
+  if (!isBound(v, index)) return;
+  const flags = loadInodeFlags(v, index);
+  const at = begin(v.stream, Op.inodeFlags, index, 0);
+  v.stream.words[(at + F.inodeFlags) >>> 2] = flags;
+  finish(v, at, 0, true);
+}
+
+/** An fsync that the sink carries out too. Returns false where it does not concern the sink. */
+export function recordFsync(v: Volume, index: number, dataOnly: boolean, ticket: number): boolean {
+  if (!isMirrored(v, index) || !v.stream.mustAck) return false;
+  ensureBound(v, index);
+  flushTimesOf(v, index);
+  const at = begin(v.stream, Op.fsync, index, 0);
+  v.stream.words[(at + F.ticket) >>> 2] = ticket;
+  v.stream.words[(at + F.dataOnly) >>> 2] = dataOnly ? 1 : 0;
+  commit(v.stream, at);
+  return true;
+}
+
+/** The sink need not know the inode any longer. */
+export function recordForget(v: Volume, index: number): void {
+  if (!v.stream.active || !isBound(v, index) || index <= v.inodes.roots) return;
+  commit(v.stream, begin(v.stream, Op.unbind, index, 0));
+}
+
+/** Notes that the sink's times of this inode differ until {@link flushTimes}. */
+export function markTimes(v: Volume, index: number): void {
+  const t = v.inodes;
+  if (t.flags[index] & Flag.timesDirty) return;
+  t.flags[index] |= Flag.timesDirty;
+  v.dirtyTimes.push(index);
+}
+
+/** Sends the times of the inodes whose times differ on the sink, as far as there is room. */
+export function flushTimes(v: Volume, room: () => boolean): void {
+  while (v.dirtyTimes.length > 0 && room()) {
+    const index = v.dirtyTimes.pop()!;
+    flushTimesOf(v, index);
+  }
+}
+
+function flushTimesOf(v: Volume, index: number): void {
+  const t = v.inodes;
+  if (t.handleWords[index * 8] === 0 || !(t.flags[index] & Flag.timesDirty)) return;
+  t.flags[index] &= ~Flag.timesDirty;
+  if (!isMirrored(v, index) || !isBound(v, index)) return;
+  recordAttributes(v, index, Mask.times, false);
+}
+
+/**
+ * The names of an inode's extended attributes (`scratch.list`, see {@link loadXattrs}), by which the sink
+ * removes others, then each with its value.
+ */
+function emitXattrs(v: Volume, index: number, length: number): void {
+  const names = v.scratch.list.bytes.slice(xattrNamesAt, xattrNamesAt + length);
+  const at = begin(v.stream, Op.xattrs, index, length);
+  v.stream.memory.bytes.set(names, at + headerSize);
+  v.stream.words[(at + F.count) >>> 2] = length;
+  commit(v.stream, at);
+  const list = v.scratch.list;
+  for (let from = 0; from < length;) {
+    const end = names.indexOf(0, from);
+    const name = list.address + xattrNamesAt + from;
+    // The names stay where they are: values go behind them.
+    const room = list.bytes.length - xattrNamesAt - length;
+    const n = readXattr(v, v.inodes, index, name, name - from + length, room);
+    if (n >= 0) {
+      const frame = begin(v.stream, Op.setXattr, index, end - from + 1 + n);
+      v.stream.words[(frame + F.valueLength) >>> 2] = n;
+      v.stream.memory.view.setUint16(frame + F.nameLength, end - from, true);
+      putName(v, frame, headerSize, names, from, end - from);
+      const value = list.bytes.subarray(xattrNamesAt + length, xattrNamesAt + length + n);
+      v.stream.memory.bytes.set(value, frame + headerSize + end - from + 1);
+      commit(v.stream, frame);
+    }
+    from = end + 1;
+  }
+}
+
+/** Where an inode is, for messages. */
+export function describe(v: Volume, index: number): string {
+  const directory = v.directories[v.inodes.root[index]]?.path ?? "?";
+  const path = pathOf(v.inodes, index);
+  return path === "" ? directory : `${directory}/${path}`;
+}
