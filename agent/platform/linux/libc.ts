@@ -173,3 +173,22 @@ export function cstring(memory: Memory, text: string, offset = 0): number {
   memory.bytes[offset + written] = 0;
   return memory.address + offset;
 }
+
+/**
+ * Runs one call with the addresses of NUL-terminated copies of `texts`, which are valid until it
+ * returns. For the calls that are rare: it allocates.
+ */
+export function withStrings<T>(texts: string[], call: (addresses: number[]) => T): T {
+  const sizes = texts.map((text) => 3 * text.length + 1); // UTF-8 at its longest, and NUL
+  const memory = allocate(sizes.reduce((sum, size) => sum + size, 1));
+  let offset = 0;
+  const addresses = texts.map((text, i) => {
+    if (text.includes("\0")) throw new RangeError(`A NUL cannot be passed on: ${text}`);
+    const address = cstring(memory, text, offset);
+    offset += sizes[i];
+    return address;
+  });
+  const result = call(addresses);
+  memory.bytes[0] = 0; // used once more, so that it outlives the call
+  return result;
+}
