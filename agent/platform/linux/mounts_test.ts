@@ -245,10 +245,11 @@ rootTest("mounts: a namespace that only receives mounts is told from a private o
   assert.equal(slaveNamespaceProblem("/"), undefined);
   const program = `import { slaveNamespaceProblem } from "${import.meta.resolve("./mounts.ts")}";
     console.log(slaveNamespaceProblem("/") === undefined ? "fine" : "slave");`;
+  // The outer shell keeps the namespace alive from which the inner one receives.
   const ask = async (propagation: string) => {
     const { stdout } = await new Deno.Command("unshare", {
-      args: ["-m", "--propagation", "shared", "unshare", "-m", "--propagation", propagation]
-        .concat(Deno.execPath(), "eval", program),
+      args: ["-m", "--propagation", "shared", "sh", "-c", 'unshare "$@"; exit $?', "sh"]
+        .concat("-m", "--propagation", propagation, Deno.execPath(), "eval", program),
     }).output();
     return new TextDecoder().decode(stdout).trim();
   };
