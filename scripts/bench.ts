@@ -155,6 +155,7 @@ async function measure(settings: Settings, bench: Bench): Promise<Outcome> {
       }
     }
   }
+  if (bench.cleanup.begun) throw new Error("Interrupted");
   return outcome;
 }
 
