@@ -275,7 +275,8 @@ export function mountVisibleTo(
 /**
  * Why mounts that this process makes at `path` would stay invisible to the rest of the system:
  * it lives in a mount namespace of its own whose mounts only receive (as some systemd hardening
- * arranges). Undefined where there is nothing to say.
+ * arranges, and `ip netns exec` as well). Undefined where there is nothing to say; a namespace that
+ * is wholly private counts as meant that way.
  */
 export function slaveNamespaceProblem(path: string): string | undefined {
   const namespace = (pid: string) => {
@@ -286,7 +287,8 @@ export function slaveNamespaceProblem(path: string): string | undefined {
     }
   };
   const [ours, init] = [namespace("self"), namespace("1")];
-  if (!ours || !init || ours === init) return undefined;
+  // Inside a container init may be out of sight; what receives without sending is still suspect.
+  if (ours !== undefined && ours === init) return undefined;
   const mount = mountAt(readMounts(), path);
   if (!mount?.propagation.some((tag) => tag.startsWith("master:"))) return undefined;
   return `The agent runs in a mount namespace of its own, and what it mounts at ${path} is not ` +
