@@ -82,7 +82,7 @@ ensure_packages() {
   for name in "${missing[@]}"; do
     for one in ${name//|/ } ''; do
       [ -n "$one" ] || { absent+=("$name"); break; }
-      if apt-cache policy "$one" 2>/dev/null | grep -q '^  Candidate: [^(]'; then
+      if [[ "$(apt-cache policy "$one" 2>/dev/null)" == *"Candidate: "[0-9]* ]]; then
         chosen+=("$one")
         break
       fi
@@ -90,8 +90,13 @@ ensure_packages() {
   done
   if [ ${#chosen[@]} -gt 0 ]; then
     forbid_services
-    apt_quietly install -y --no-install-recommends "${chosen[@]}" >/dev/null </dev/null ||
-      say "note: apt-get could not install all of: ${chosen[*]}"
+    if ! apt_quietly install -y --no-install-recommends "${chosen[@]}" >/dev/null </dev/null; then
+      # one that cannot be installed must not keep the others out
+      for one in "${chosen[@]}"; do
+        apt_quietly install -y --no-install-recommends "$one" >/dev/null </dev/null ||
+          say "note: apt-get could not install $one; what needs it will say so"
+      done
+    fi
     [ -z "$no_services_made" ] || rm -f "$no_services_file"
     no_services_made=
   fi
