@@ -15,6 +15,8 @@ const symbols = {
   close: { parameters: ["i32"], result: "i32" },
   read: { parameters: ["i32", "usize", "usize"], result: "i32" },
   write: { parameters: ["i32", "usize", "usize"], result: "i32" },
+  readv: { parameters: ["i32", "usize", "i32"], result: "i32" },
+  getdents64: { parameters: ["i32", "usize", "usize"], result: "i32" },
   writev: { parameters: ["i32", "usize", "i32"], result: "i32" },
   pread: { parameters: ["i32", "usize", "usize", "i64"], result: "i32" },
   pwrite: { parameters: ["i32", "usize", "usize", "i64"], result: "i32" },
