@@ -1,0 +1,217 @@
+/**
+ * Rules for the sink: it dials the node that serves, and is in sync or outdated; either is on disk
+ * before it is said.
+ */
+
+import { type Draft, due, peerServes, store, tell } from "./draft.ts";
+import { judgeFollow } from "./judge.ts";
+import type { Following, ModuleState } from "./types.ts";
+
+const firstPause = 250;
+const longestPause = 5000;
+/** Pause after a refusal that only an operator, or a change of role, can lift. */
+const refusedPause = 1000;
+const busyPause = 100;
+
+/** Phase `waiting`: the peer serves, and nothing speaks against following it. */
+export function startFollowing(d: Draft): void {
+  d.state.phase = "following";
+  d.state.following = {
+    link: "idle",
+    connection: 0,
+    session: "",
+    history: { generation: 0, id: "", ancestors: [] },
+    revision: 0,
+    retryAt: d.now,
+    pause: firstPause,
+    why: "",
+  };
+}
+
+/** Phase `following`: dials, carries on after durable marks, leaves when the peer stops to serve. */
+export function advanceFollowing(d: Draft): void {
+  const { state } = d;
+  const own = state.following;
+  if (!own) return;
+  if (!peerServes(state) || (own.link === "idle" && judgeFollow(state) !== undefined)) {
+    if (connected(own)) d.actions.push({ kind: "detach", reason: "the peer does not serve" });
+    if (own.link === "marking") d.actions.push({ kind: "discard", connection: own.connection });
+    state.following = undefined;
+    state.phase = "waiting";
+    return;
+  }
+  const written = state.stored >= own.revision;
+  if (own.link === "marking" && written) {
+    own.link = "syncing";
+    d.actions.push({ kind: "attach", connection: own.connection });
+  } else if (own.link === "noting" && written) {
+    own.link = "synced";
+    own.why = "";
+    own.pause = firstPause;
+    state.unbroken = true;
+    d.actions.push({ kind: "noted" });
+    tell(d, "info", `${state.settings.module} is in sync with ${state.settings.peer}`);
+  } else if (own.link === "confessing" && written) {
+    own.link = "idle";
+  }
+  if (own.link === "idle" && own.retryAt <= d.now) dial(d, own);
+}
+
+function dial(d: Draft, own: Following): void {
+  const { state } = d;
+  const { generation, id, ancestors, copy, replace } = state.record;
+  own.link = "dialing";
+  d.actions.push({
+    kind: "dial",
+    hello: {
+      generation,
+      id,
+      ancestors,
+      copy,
+      replace,
+      empty: state.empty === true,
+      outdated: said(state),
+    },
+  });
+}
+
+/** The session with respect to which this node's copy is outdated, once that is on disk. */
+export function said(state: ModuleState): string {
+  const { outdated, stored } = state;
+  return outdated && outdated.revision <= stored ? outdated.session : "";
+}
+
+/** The source has accepted: nothing may change here before "partial" is on disk. */
+export function linkedAsSink(
+  d: Draft,
+  connection: number,
+  session: string,
+  history: Following["history"],
+): void {
+  const { state } = d;
+  const own = state.following;
+  if (own?.link !== "dialing") {
+    d.actions.push({ kind: "discard", connection });
+    return;
+  }
+  own.link = "marking";
+  own.connection = connection;
+  own.session = session;
+  own.history = history;
+  own.revision = store(d, {
+    ...history,
+    copy: "partial",
+    last: "followed",
+    peerInSync: false,
+    clean: false,
+    boot: state.settings.boot,
+    session: "",
+  });
+  state.outdated = undefined;
+  state.unbroken = false;
+}
+
+/** The source, or the way to it, has refused. */
+export function refused(d: Draft, word: string, reason: string): void {
+  const { state } = d;
+  const own = state.following;
+  if (own?.link !== "dialing") return;
+  own.link = "idle";
+  if (word === "confess") {
+    confess(d, reason);
+    // Nothing to confess: the words have crossed on the way.
+    if (state.following?.link === "idle") own.retryAt = d.now + busyPause;
+    return;
+  }
+  if (word === "busy") {
+    own.retryAt = d.now + busyPause;
+    return;
+  }
+  if (own.why !== reason) {
+    tell(d, "warning", `${state.settings.module} cannot follow ${state.settings.peer}: ${reason}`);
+  }
+  own.why = reason;
+  if (word !== "") own.retryAt = d.now + refusedPause;
+  else pause(d, own);
+}
+
+function pause(d: Draft, own: Following): void {
+  own.retryAt = d.now + own.pause;
+  own.pause = Math.min(longestPause, own.pause * 2);
+}
+
+/** The connection broke. Whether the copy is outdated by that is for the source to say. */
+export function sinkLost(d: Draft, reason: string): void {
+  const { state } = d;
+  const own = state.following;
+  if (!own || !connected(own)) return;
+  tell(d, "warning", `${state.settings.module} lost the link to ${state.settings.peer}: ${reason}`);
+  own.why = reason;
+  if (own.link === "syncing") pause(d, own);
+  else own.retryAt = d.now;
+  own.link = "idle";
+}
+
+function connected(own: Following): boolean {
+  return own.link === "syncing" || own.link === "noting" || own.link === "synced";
+}
+
+/** The source declares this copy in sync. */
+export function sinkInSync(d: Draft): void {
+  const own = d.state.following;
+  if (own?.link !== "syncing") return;
+  own.link = "noting";
+  own.revision = store(d, {
+    ...own.history,
+    copy: "good",
+    replace: false,
+    session: own.session,
+  });
+}
+
+/**
+ * This copy is outdated from now on: writes that down, and says so once it is written. Does nothing
+ * where the copy was not in sync.
+ */
+export function confess(d: Draft, reason: string): void {
+  const { state } = d;
+  if (state.record.copy !== "good" || state.record.session === "") return;
+  const revision = store(d, { copy: "outdated" });
+  state.outdated = { session: state.record.session, revision };
+  state.unbroken = false;
+  tell(d, "warning", `${state.settings.module}: this copy is outdated from now on: ${reason}`);
+  const own = state.following;
+  if (!own) return;
+  if (connected(own)) d.actions.push({ kind: "detach", reason: "this copy is outdated" });
+  own.link = "confessing";
+  own.retryAt = d.now;
+  own.revision = revision;
+  own.why = reason;
+}
+
+/** This node could not apply an operation. It comes back after a pause: the cause may stay a while. */
+export function sinkFailed(d: Draft, reason: string): void {
+  confess(d, reason);
+  if (d.state.following?.link === "confessing") d.state.following.retryAt = d.now + longestPause;
+}
+
+/** In every phase: what the peer's view asks of a node whose copy was in sync. */
+export function advanceCopy(d: Draft): void {
+  const { state } = d;
+  const { contact, view } = state.peer;
+  const { record, settings } = state;
+  if (contact !== "alive" || !view || record.copy !== "good" || record.last !== "followed") return;
+  if (view.lost !== "" && view.lost === record.session) {
+    confess(d, `${settings.peer} lost the link, and goes on alone`);
+  } else if (peerServes(state) && view.generation > record.generation) {
+    confess(d, `${settings.peer} serves generation ${view.generation}`);
+  }
+}
+
+/** An operator gives this node's files up. */
+export function obeySecond(d: Draft): void {
+  const { module, peer } = d.state.settings;
+  const revision = store(d, { replace: true, last: "followed" });
+  tell(d, "info", `${module}: this node's files may be replaced by ${peer}'s`);
+  due(d, "second", revision);
+}
