@@ -1,10 +1,14 @@
 /** For the tests beside this file only: tests that need more than any machine gives. */
 
+import { type Capability, hasCapability } from "./process.ts";
+
 export interface Needs {
   /** paths that must exist, e.g. `/dev/fuse` */
   paths?: string[];
   /** programs on PATH */
   programs?: string[];
+  /** what root may lack in a container */
+  capabilities?: Capability[];
   /** the event loop may be left with an operation that nobody can end, e.g. on a dead mount */
   loose?: boolean;
 }
@@ -13,6 +17,7 @@ export interface Needs {
 export function rootTest(name: string, needs: Needs, fn: () => Promise<void> | void): void {
   const missing: string[] = [];
   if (Deno.uid() !== 0) missing.push("root");
+  missing.push(...(needs.capabilities ?? []).filter((name) => !hasCapability(name)));
   for (const path of needs.paths ?? []) if (!exists(path)) missing.push(path);
   for (const program of needs.programs ?? []) {
     const places = (Deno.env.get("PATH") ?? "").split(":");
