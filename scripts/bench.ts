@@ -11,6 +11,7 @@ import { type Case, cases, fullScale, type Plan, quickScale } from "./benchmark/
 import { fileSystemOf, startExt4 } from "./benchmark/ext4.ts";
 import { startGlusterFs } from "./benchmark/glusterfs.ts";
 import { createCleanup, DeadlineError, needPackages, run, withDeadline } from "./benchmark/host.ts";
+import { mountImage } from "./benchmark/image.ts";
 import { startPassthrough } from "./benchmark/passthrough.ts";
 import { type Outcome, record, renderReport, toJson } from "./benchmark/report.ts";
 import type { Bench, System } from "./benchmark/system.ts";
@@ -33,7 +34,7 @@ Prints ratios from one run. Needs root, and installs the Debian packages that it
 } only when named)
   --systems NAME,...  ${starters.map((starter) => starter.name).join(", ")}
   --rounds N          3 unless told; --quick: 1
-  --dir DIRECTORY     where every system keeps its data; /var/tmp unless told
+  --dir DIRECTORY     where every system keeps its data; unless told, a fresh ext4 in a file in /var/tmp
   --binary FILE       Understudy's binary; dist/understudy unless told
   --json              for programs`;
 
@@ -60,7 +61,7 @@ function readArguments(args: string[]) {
       only: { type: "string" },
       systems: { type: "string" },
       rounds: { type: "string" },
-      dir: { type: "string", default: "/var/tmp" },
+      dir: { type: "string" },
       binary: { type: "string" },
       json: { type: "boolean", default: false },
       help: { type: "boolean", short: "h", default: false },
@@ -82,7 +83,7 @@ function readArguments(args: string[]) {
       cases.filter((item) => item.standard && (item.quick || !values.quick)),
     starters: choose(starters, values.systems) ?? starters,
     scale: values.quick ? quickScale : fullScale,
-    parent: values.dir,
+    dir: values.dir,
     binary: values.binary ?? new URL("../dist/understudy", import.meta.url).pathname,
     json: values.json,
   };
@@ -190,9 +191,11 @@ async function main(args: string[]): Promise<number> {
     const packages = ["fio", "gcc", "libc6-dev", "iproute2"];
     if (settings.cases.some((item) => item.name === "pgbench")) packages.push("postgresql");
     await needPackages(packages);
-    const directory = await Deno.makeTempDir({ dir: settings.parent, prefix: "understudy-bench-" });
-    directories.push(directory);
-    await Deno.chmod(directory, 0o755);
+    const parent = settings.dir ?? "/var/tmp";
+    const top = await Deno.makeTempDir({ dir: parent, prefix: "understudy-bench-" });
+    directories.push(top);
+    await Deno.chmod(top, 0o755);
+    const directory = settings.dir ? top : await mountImage(top);
     await Deno.mkdir(`${directory}/scratch`);
     const source = new URL("./benchmark/files.c", import.meta.url).pathname;
     await run(["gcc", "-O2", "-Wall", "-o", `${directory}/scratch/files`, source]);
@@ -209,7 +212,9 @@ async function main(args: string[]): Promise<number> {
     const minutes = ((performance.now() - started) / 60_000).toFixed(1);
     const machine =
       `${navigator.hardwareConcurrency} processors, Linux ${Deno.osRelease()}, data on ` +
-      `${await fileSystemOf(directory)}; load before the run ${load.toFixed(1)}`;
+      `${await fileSystemOf(directory)}${settings.dir ? "" : " of its own"}; load before the run ${
+        load.toFixed(1)
+      }`;
     console.log(`\n${renderReport(outcome, settings.cases)}\n`);
     console.log(
       `${settings.rounds} rounds of ${settings.scale.seconds} s a case, ${machine}, ` +
@@ -227,8 +232,21 @@ async function main(args: string[]): Promise<number> {
   await withDeadline("the run in progress", 10_000, finished).catch((error) =>
     say(messageOf(error))
   );
-  for (const directory of directories) await Deno.remove(directory, { recursive: true });
+  for (const directory of directories) await removeTop(directory, say);
   return status;
+}
+
+/** Removes what a run left on the file system; its own ext4 goes first, where it had one. */
+async function removeTop(directory: string, say: (text: string) => void): Promise<void> {
+  try {
+    const mount = `${directory}/data`;
+    if (await run(["mountpoint", "-q", mount]).then(() => true, () => false)) {
+      await run(["umount", mount]).catch(() => run(["umount", "--lazy", mount]));
+    }
+    await Deno.remove(directory, { recursive: true });
+  } catch (error) {
+    say(`could not remove ${directory}: ${messageOf(error)}`);
+  }
 }
 
 Deno.exit(await main(Deno.args));

@@ -9,7 +9,7 @@ export interface Scale {
   seconds: number;
   /** MiB of the files under random reads and writes, all together */
   randomMiB: number;
-  /** MiB of one sequential write */
+  /** MiB of a new file */
   sequentialMiB: number;
   /** number of small files */
   files: number;
@@ -155,10 +155,17 @@ function randomWriteCase(
 
 const oneFile = (scale: Scale) => ["--filename=random", `--size=${scale.randomMiB}M`];
 
-/** Megabytes a second of a new file's writing, without an fsync; the file is removed afterwards. */
-async function writeSequentially(system: System, scale: Scale): Promise<number> {
-  const file = ["--filename=sequential", `--size=${scale.sequentialMiB}M`, "--unlink=1"];
-  return (await fio(system, ["--rw=write", "--bs=1M", ...file])).write.bw_bytes / 1e6;
+/**
+ * Has so many MiB in hand for the page cache. A virtual machine that gives free memory back to its
+ * host gets it anew at a tenth of the speed, and would measure that instead of the system.
+ */
+async function touchMemory(mebibytes: number): Promise<void> {
+  const file = await Deno.makeTempFile({ dir: "/dev/shm", prefix: "understudy-bench-" });
+  try {
+    await run(["dd", "if=/dev/zero", `of=${file}`, "bs=1M", `count=${mebibytes}`, "status=none"]);
+  } finally {
+    await Deno.remove(file);
+  }
 }
 
 /** Takes every clean page and name out of the machine's caches: reads after it come from the disk. */
@@ -192,15 +199,27 @@ export const cases: Case[] = [
   ),
   {
     name: "sequential",
-    rows: [{ name: "sequential", title: "1 MiB sequential write, new file", unit: "MB/s" }],
+    rows: [{ name: "sequential", title: "1 MiB sequential write", unit: "MB/s" }],
     standard: true,
     quick: true,
-    // Once unmeasured: memory that a virtual machine touches for the first time is slow.
-    async prepare(system, { scale }) {
-      await writeSequentially(system, scale);
+    prepare: layOut,
+    async run(system, plan) {
+      const work = ["--rw=write", "--bs=1M", ...oneFile(plan.scale)];
+      const { write } = await fio(system, [...work, ...timed(plan)]);
+      return [{ row: "sequential", value: write.bw_bytes / 1e6 }];
     },
+  },
+  {
+    name: "newfile",
+    rows: [{ name: "newfile", title: "1 MiB sequential write, new file", unit: "MB/s" }],
+    standard: false,
+    quick: false,
+    prepare: () => Promise.resolve(),
     async run(system, { scale }) {
-      return [{ row: "sequential", value: await writeSequentially(system, scale) }];
+      await touchMemory(4 * scale.sequentialMiB);
+      const file = ["--filename=new", `--size=${scale.sequentialMiB}M`, "--unlink=1"];
+      const { write } = await fio(system, ["--rw=write", "--bs=1M", ...file]);
+      return [{ row: "newfile", value: write.bw_bytes / 1e6 }];
     },
   },
   {
@@ -215,6 +234,7 @@ export const cases: Case[] = [
     quick: true,
     prepare: () => Promise.resolve(),
     async run(system, plan) {
+      await touchMemory(256);
       const limits = [String(plan.scale.files), String(plan.scale.filesSeconds)];
       const work = [`${plan.scratch}/files`, `${system.directory}/files`, ...limits];
       const phases: Record<string, { count: number; seconds: number }> = JSON.parse(
