@@ -43,6 +43,10 @@ export interface Inodes {
   handleWords: Uint32Array;
   lookups: Float64Array;
   opens: Uint32Array;
+  /** calls under way beside the loop that use a descriptor of it */
+  pins: Uint16Array;
+  /** how many inodes have their recorded name in this directory: it stays as long as they do */
+  children: Uint32Array;
   parent: Uint32Array;
   nameAt: Uint32Array;
   nameLength: Uint16Array;
@@ -109,6 +113,8 @@ function resize(t: Inodes, capacity: number): void {
   };
   t.lookups = grow(t.lookups, new Float64Array(capacity));
   t.opens = grow(t.opens, new Uint32Array(capacity));
+  t.pins = grow(t.pins, new Uint16Array(capacity));
+  t.children = grow(t.children, new Uint32Array(capacity));
   t.parent = grow(t.parent, new Uint32Array(capacity));
   t.nameAt = grow(t.nameAt, new Uint32Array(capacity));
   t.nameLength = grow(t.nameLength, new Uint16Array(capacity));
@@ -207,6 +213,8 @@ export function addInode(
   t.flags[index] = flags;
   t.lookups[index] = 0;
   t.opens[index] = 0;
+  t.children[index] = 0;
+  t.pins[index] = 0;
   t.parent[index] = 0;
   t.nameLength[index] = 0;
   t.readFd[index] = -1;
@@ -225,16 +233,31 @@ export function isLive(t: Inodes, index: number): boolean {
   return index > 0 && index < t.top && t.handleWords[index * 8] !== 0;
 }
 
+/** True where nobody refers to the inode any more. */
+export function isUnused(t: Inodes, index: number): boolean {
+  return index > t.roots && t.lookups[index] <= 0 && t.opens[index] === 0 &&
+    t.children[index] === 0 && t.pins[index] === 0 && !(t.flags[index] & Flag.pinned) &&
+    t.handleWords[index * 8] !== 0;
+}
+
 /** Forgets an inode. `reuse` gives its index to the next one (not where the peer numbers them). */
 export function dropInode(t: Inodes, libc: Libc, index: number, reuse: boolean): void {
   closeDescriptors(t, libc, index);
   removeHash(t, index);
   t.handleWords.fill(0, index * 8, index * 8 + 8);
-  t.namesDead += t.nameLength[index];
-  t.nameLength[index] = 0;
+  loseName(t, index);
   t.flags[index] = 0;
   t.live--;
   if (reuse) t.free.push(index);
+}
+
+/** The recorded name is no name of the inode any longer. */
+export function loseName(t: Inodes, index: number): void {
+  if (t.nameLength[index] === 0) return;
+  t.children[t.parent[index]]--;
+  t.namesDead += t.nameLength[index];
+  t.nameLength[index] = 0;
+  t.flags[index] |= Flag.nameless;
 }
 
 /** Records the name by which the inode is reached. The bytes are copied. */
@@ -246,6 +269,8 @@ export function setName(
   at: number,
   length: number,
 ): void {
+  if (t.nameLength[index] > 0) t.children[t.parent[index]]--;
+  t.children[parent]++;
   t.parent[index] = parent;
   t.flags[index] &= ~Flag.nameless;
   const old = t.nameLength[index];
@@ -342,7 +367,9 @@ function evict(t: Inodes, libc: Libc, keep: number): void {
   while (t.descriptors >= t.descriptorLimit && budget-- > 0) {
     t.hand = t.hand + 1 >= t.top ? 1 : t.hand + 1;
     const i = t.hand;
-    if (i <= t.roots || i === keep || (t.readFd[i] < 0 && t.writeFd[i] < 0)) continue;
+    if (i <= t.roots || i === keep || t.pins[i] > 0 || (t.readFd[i] < 0 && t.writeFd[i] < 0)) {
+      continue;
+    }
     if (t.used[i]) t.used[i] = 0;
     else if (!(t.flags[i] & Flag.orphan)) closeDescriptors(t, libc, i);
   }

@@ -3,7 +3,7 @@
  * this node, in the order of the changes, and puts a frame into the stream where the sink needs it.
  * Where the reply to the application must wait, `stream.waitFor` is the frame it waits for.
  */
-import { Statx } from "../platform/linux/constants.ts";
+import { FALLOC, Statx } from "../platform/linux/constants.ts";
 import { statInode, statSize } from "./backing.ts";
 import { F, FrameFlag, headerSize, Mask, Op } from "./frames.ts";
 import { Content, Flag, type Inodes, pathOf } from "./inodes.ts";
@@ -138,7 +138,7 @@ function putMake(v: Volume, at: number, parent: number, name: number, target: nu
 }
 
 /** Reads a symbolic link's target into `scratch.list`; its length or -errno. */
-function readTarget(v: Volume, t: Inodes, index: number): number {
+export function readTarget(v: Volume, t: Inodes, index: number): number {
   const fd = openPathOf(v, t, index);
   if (fd < 0) return fd;
   const n = v.libc.sys.readlinkat(
@@ -208,7 +208,10 @@ export function recordLink(
   markTimes(v, parent);
 }
 
-/** A name that went away. `index` is its inode, 0 where unknown. */
+/**
+ * A name that went away. `index` is its inode, 0 where unknown; `tree`: for the sink everything below
+ * goes with it (a directory that moved to an excluded name).
+ */
 export function recordUnlink(
   v: Volume,
   parent: number,
@@ -217,13 +220,14 @@ export function recordUnlink(
   length: number,
   index: number,
   directory: boolean,
+  tree = false,
 ): void {
   if (!isMirrored(v, parent)) return;
   if (!v.complete && !isBound(v, parent)) return;
   ensureBound(v, parent);
   const at = begin(v.stream, Op.unlink, index, length + 1);
   v.stream.words[(at + F.parent) >>> 2] = parent;
-  v.stream.words[(at + F.removeDirectory) >>> 2] = directory ? 1 : 0;
+  v.stream.words[(at + F.removeDirectory) >>> 2] = tree ? 2 : directory ? 1 : 0;
   v.stream.memory.view.setUint16(at + F.nameLength, length, true);
   putName(v, at, headerSize, name, nameAt, length);
   finish(v, at, 0, true);
@@ -301,6 +305,28 @@ export function recordWrite(v: Volume, index: number, offset: number, count: num
   for (let i = at + headerSize + count; i < at + length; i++) s.memory.bytes[i] = 0;
   finish(v, at, count, v.sync === "write");
   markTimes(v, index);
+}
+
+/**
+ * Sends a piece of a file as it is now: the payload was read to the ring at `stream.tail + headerSize`.
+ * Part of a resync or of publishing, no operation of the application.
+ */
+export function emitData(v: Volume, index: number, offset: number, count: number): void {
+  const at = begin(v.stream, Op.write, index, count);
+  v.stream.memory.view.setUint16(at + F.flags, FrameFlag.resync, true);
+  v.stream.memory.view.setFloat64(at + F.offset, offset, true);
+  v.stream.words[(at + F.count) >>> 2] = count;
+  commit(v.stream, at);
+}
+
+/** Sends that a piece of a file is a hole. */
+export function emitHole(v: Volume, index: number, offset: number, length: number): void {
+  const at = begin(v.stream, Op.allocate, index, 0);
+  v.stream.memory.view.setUint16(at + F.flags, FrameFlag.resync, true);
+  v.stream.memory.view.setFloat64(at + F.offset, offset, true);
+  v.stream.memory.view.setFloat64(at + F.allocateLength, length, true);
+  v.stream.words[(at + F.allocateMode) >>> 2] = FALLOC.KEEP_SIZE | FALLOC.PUNCH_HOLE;
+  commit(v.stream, at);
 }
 
 /** The size was set. */
@@ -423,6 +449,68 @@ export function recordFsync(v: Volume, index: number, dataOnly: boolean, ticket:
 export function recordForget(v: Volume, index: number): void {
   if (!v.stream.active || !isBound(v, index) || index <= v.inodes.roots) return;
   commit(v.stream, begin(v.stream, Op.unbind, index, 0));
+}
+
+/**
+ * An object that the sink makes under a name of its own, unseen, until {@link recordPublish} puts it at its
+ * place. `scratch.statx` holds its attributes.
+ */
+export function emitStage(v: Volume, index: number, root: number, target: number): void {
+  const t = v.inodes;
+  const at = begin(v.stream, Op.stage, index, 1 + target + 1);
+  putMake(v, at, root, 0, target);
+  putName(v, at, headerSize + 1, v.scratch.list.bytes, 0, target);
+  commit(v.stream, at);
+  t.bound[index] = v.stream.session;
+  t.content[index] = Content.syncing;
+}
+
+/** A child of a staged directory. `scratch.statx` holds its attributes. */
+export function emitMake(
+  v: Volume,
+  index: number,
+  parent: number,
+  name: Uint8Array,
+  nameAt: number,
+  length: number,
+  target: number,
+): void {
+  const t = v.inodes;
+  const at = begin(v.stream, Op.make, index, length + 1 + target + 1);
+  putMake(v, at, parent, length, target);
+  v.stream.words[(at + F.requestMode) >>> 2] = v.stream.words[(at + F.mode) >>> 2];
+  v.stream.words[(at + F.uid) >>> 2] = v.stream.words[(at + F.finalUid) >>> 2];
+  v.stream.words[(at + F.gid) >>> 2] = v.stream.words[(at + F.finalGid) >>> 2];
+  putName(v, at, headerSize, name, nameAt, length);
+  putName(v, at, headerSize + length + 1, v.scratch.list.bytes, 0, target);
+  commit(v.stream, at);
+  t.bound[index] = v.stream.session;
+  t.content[index] = Content.syncing;
+}
+
+/** A staged object appears at its name, in place of whatever stands there. */
+export function recordPublish(
+  v: Volume,
+  index: number,
+  parent: number,
+  name: Uint8Array,
+  nameAt: number,
+  length: number,
+): void {
+  const at = begin(v.stream, Op.publish, index, length + 1);
+  v.stream.words[(at + F.parent) >>> 2] = parent;
+  v.stream.memory.view.setUint16(at + F.nameLength, length, true);
+  putName(v, at, headerSize, name, nameAt, length);
+  v.inodes.content[index] = Content.synced;
+  finish(v, at, 0, true);
+  markTimes(v, parent);
+}
+
+/** Sends attributes, inode flags and extended attributes as they are now. */
+export function emitMetadata(v: Volume, index: number): void {
+  const names = loadXattrs(v, index);
+  if (names > 0) emitXattrs(v, index, names);
+  emitFileEnd(v, index);
 }
 
 /** Notes that the sink's times of this inode differ until {@link flushTimes}. */

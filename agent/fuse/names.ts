@@ -1,0 +1,631 @@
+/** Requests about names: lookup, create, remove, rename, link. */
+import { AT, Errno, O, S } from "../platform/linux/constants.ts";
+import {
+  handleOf,
+  handleOfFd,
+  internInode,
+  isExcluded,
+  lookupName,
+  statFd,
+  statInode,
+  statLinks,
+  statName,
+} from "../mirror/backing.ts";
+import {
+  adoptDescriptor,
+  dropInode,
+  findInode,
+  Flag,
+  hasName,
+  isUnused,
+  loseName,
+  openInode,
+  openPath,
+  setName,
+} from "../mirror/inodes.ts";
+import {
+  ensureBound,
+  isMirrored,
+  markTimes,
+  prepareRename,
+  recordForget,
+  recordLink,
+  recordMake,
+  recordRename,
+  recordUnlink,
+  type RenameEnds,
+} from "../mirror/record.ts";
+import { loseMirrored, publish, refreshExclusions } from "../mirror/publish.ts";
+import { cacheFlags, putOpen } from "./data.ts";
+import { entrySize, In, outHeader } from "./protocol.ts";
+import {
+  asCaller,
+  nodeAt,
+  nodeOf,
+  putEntry,
+  reply,
+  replyAbsent,
+  replyEntry,
+  replyLater,
+  replyResult,
+  type Server,
+} from "./server.ts";
+
+/** RENAME_NOREPLACE and RENAME_EXCHANGE of linux/fs.h. */
+const EXCHANGE = 2;
+
+function nameLength(f: Server, at: number): number {
+  return f.request.bytes.indexOf(0, at) - at;
+}
+
+export function lookup(f: Server): void {
+  const { v } = f;
+  const index = lookupName(
+    v,
+    v.inodes,
+    nodeOf(f),
+    f.request.bytes,
+    In.size,
+    nameLength(f, In.size),
+    f.request.address + In.size,
+  );
+  if (index === -Errno.ENOENT) return replyAbsent(f);
+  if (index < 0) return replyResult(f, index);
+  replyEntry(f, index);
+}
+
+/** Takes `count` lookups back; an inode that nobody refers to any more is forgotten. */
+export function forget(f: Server, index: number, count: number): void {
+  const t = f.v.inodes;
+  t.lookups[index] = Math.max(0, t.lookups[index] - count);
+  dropUnused(f, index);
+}
+
+/** Forgets the inode where nobody refers to it, and its directories after it. */
+export function dropUnused(f: Server, index: number): void {
+  const t = f.v.inodes;
+  let at = index;
+  while (isUnused(t, at)) {
+    const parent = t.nameLength[at] > 0 ? t.parent[at] : 0;
+    recordForget(f.v, at);
+    dropInode(t, f.v.libc, at, true);
+    if (parent === 0) return;
+    at = parent;
+  }
+}
+
+export function batchForget(f: Server): void {
+  const count = f.words[10];
+  for (let i = 0; i < count; i++) {
+    const at = 48 + i * 16;
+    const n = f.words[(at + 8) >>> 2] + f.words[(at + 12) >>> 2] * 4294967296;
+    forget(f, nodeAt(f, at), n);
+  }
+}
+
+/** The common start of whatever makes a name: its directory's descriptor, or a negative reply sent. */
+function directoryFor(f: Server): number {
+  if (!f.v.serving) {
+    replyResult(f, -Errno.EROFS);
+    return -1;
+  }
+  const fd = openInode(f.v.inodes, f.v.libc, nodeOf(f), false);
+  if (fd < 0) {
+    replyResult(f, fd === -Errno.ESTALE ? -Errno.ENOENT : fd);
+    return -1;
+  }
+  return fd;
+}
+
+/** Looks the new name up, records it and returns its inode, or -errno. */
+function made(
+  f: Server,
+  nameAt: number,
+  requestMode: number,
+  umask: number,
+  target: Uint8Array | undefined,
+): number {
+  const { v } = f;
+  const parent = nodeOf(f);
+  const length = nameLength(f, nameAt);
+  const name = f.request.address + nameAt;
+  const index = lookupName(v, v.inodes, parent, f.request.bytes, nameAt, length, name);
+  if (index < 0) return index;
+  const uid = f.words[In.uid / 4];
+  const gid = f.words[In.gid / 4];
+  recordMake(
+    v,
+    parent,
+    f.request.bytes,
+    nameAt,
+    length,
+    index,
+    requestMode,
+    umask,
+    uid,
+    gid,
+    target,
+  );
+  return index;
+}
+
+export function mkdir(f: Server): void {
+  const fd = directoryFor(f);
+  if (fd < 0) return;
+  const mode = f.words[10];
+  const umask = f.words[11];
+  asCaller(f, umask);
+  if (f.v.libc.sys.mkdirat(fd, f.request.address + 48, mode & 0o7777) < 0) {
+    return replyResult(f, -f.v.libc.errno());
+  }
+  const index = made(f, 48, S.IFDIR | (mode & 0o7777), umask, undefined);
+  if (index < 0) return replyResult(f, index);
+  replyEntry(f, index);
+}
+
+export function mknod(f: Server): void {
+  const fd = directoryFor(f);
+  if (fd < 0) return;
+  const mode = f.words[10];
+  const umask = f.words[12];
+  asCaller(f, umask);
+  // The kernel's 32-bit device number is glibc's dev_t as long as majors are below 4096.
+  if (f.v.libc.sys.mknodat(fd, f.request.address + 56, mode, f.words[11]) < 0) {
+    return replyResult(f, -f.v.libc.errno());
+  }
+  const index = made(f, 56, mode, umask, undefined);
+  if (index < 0) return replyResult(f, index);
+  replyEntry(f, index);
+}
+
+export function symlink(f: Server): void {
+  const fd = directoryFor(f);
+  if (fd < 0) return;
+  const targetAt = In.size + nameLength(f, In.size) + 1;
+  asCaller(f, f.umask);
+  const { sys } = f.v.libc;
+  if (sys.symlinkat(f.request.address + targetAt, fd, f.request.address + In.size) < 0) {
+    return replyResult(f, -f.v.libc.errno());
+  }
+  const target = f.request.bytes.slice(targetAt, targetAt + nameLength(f, targetAt));
+  const index = made(f, In.size, S.IFLNK | 0o777, f.umask, target);
+  if (index < 0) return replyResult(f, index);
+  replyEntry(f, index);
+}
+
+export function readlink(f: Server): void {
+  const { v } = f;
+  const fd = openPath(v.inodes, v.libc, nodeOf(f));
+  if (fd < 0) return replyResult(f, fd);
+  const empty = v.scratch.small.address + 64;
+  const n = v.libc.sys.readlinkat(fd, empty, f.out.address + outHeader, 4096);
+  const result = n < 0 ? -v.libc.errno() : n;
+  v.libc.sys.close(fd);
+  if (result < 0) return replyResult(f, result);
+  reply(f, result);
+}
+
+/** struct fuse_create_in: flags, mode, umask, open_flags; then the name. */
+export function create(f: Server): void {
+  const { v } = f;
+  const dir = directoryFor(f);
+  if (dir < 0) return;
+  const flags = f.words[10];
+  const mode = f.words[11];
+  const umask = f.words[12];
+  const name = f.request.address + 56;
+  asCaller(f, umask);
+  const fd = v.libc.sys.openat(
+    dir,
+    name,
+    O.RDWR | O.CREAT | O.EXCL | O.NOFOLLOW | O.CLOEXEC,
+    mode & 0o7777,
+  );
+  if (fd < 0) {
+    const error = -v.libc.errno();
+    if (error !== -Errno.EEXIST || flags & O.EXCL) return replyResult(f, error);
+    return openExisting(f, dir, name, flags);
+  }
+  const index = made(f, 56, S.IFREG | (mode & 0o7777), umask, undefined);
+  if (index < 0) {
+    v.libc.sys.close(fd);
+    return replyResult(f, index);
+  }
+  adoptDescriptor(v.inodes, v.libc, index, fd);
+  replyOpened(f, index);
+}
+
+/** The name came into being behind the kernel's back (on the backing file system itself). */
+function openExisting(f: Server, dir: number, name: number, flags: number): void {
+  const { v } = f;
+  const length = nameLength(f, 56);
+  const index = lookupName(v, v.inodes, nodeOf(f), f.request.bytes, 56, length, name);
+  if (index < 0) return replyResult(f, index);
+  if (!(v.inodes.flags[index] & Flag.regular)) return replyResult(f, -Errno.EEXIST);
+  const fd = openInode(v.inodes, v.libc, index, true);
+  if (fd < 0) return replyResult(f, fd);
+  if (flags & O.TRUNC) v.libc.sys.ftruncate(fd, 0);
+  if (statName(v, dir, name) < 0) return replyResult(f, -Errno.ENOENT);
+  replyOpened(f, index);
+}
+
+function replyOpened(f: Server, index: number): void {
+  f.v.inodes.opens[index]++;
+  putEntry(f, outHeader, index);
+  putOpen(f, outHeader + entrySize, cacheFlags(f, index));
+  reply(f, entrySize + 16);
+}
+
+/** O_TMPFILE: a file without a name, unknown to the sink until it is given one. */
+export function tmpfile(f: Server): void {
+  const { v } = f;
+  const dir = directoryFor(f);
+  if (dir < 0) return;
+  const mode = f.words[11];
+  asCaller(f, f.words[12]);
+  v.scratch.text.bytes.set([0x2e, 0]);
+  const flags = O.RDWR | O.TMPFILE | O.CLOEXEC | (f.words[10] & O.EXCL);
+  const fd = v.libc.sys.openat(dir, v.scratch.text.address, flags, mode & 0o7777);
+  if (fd < 0) return replyResult(f, -v.libc.errno());
+  const stat = statFd(v, fd);
+  const device = stat < 0 ? stat : handleOfFd(v, v.inodes, fd);
+  if (device < 0) {
+    v.libc.sys.close(fd);
+    return replyResult(f, device);
+  }
+  const parent = nodeOf(f);
+  const index = internInode(v, v.inodes, device, parent, f.request.bytes, 0, 0);
+  v.inodes.flags[index] |= Flag.unmirrored | Flag.orphan;
+  adoptDescriptor(v.inodes, v.libc, index, fd);
+  replyOpened(f, index);
+}
+
+export function unlink(f: Server): void {
+  remove(f, false);
+}
+
+export function rmdir(f: Server): void {
+  remove(f, true);
+}
+
+function remove(f: Server, directory: boolean): void {
+  const { v } = f;
+  const t = v.inodes;
+  const dir = directoryFor(f);
+  if (dir < 0) return;
+  const parent = nodeOf(f);
+  const bytes = f.request.bytes;
+  const length = nameLength(f, In.size);
+  const name = f.request.address + In.size;
+  const excluded = isExcluded(v, t, parent, bytes, In.size, length);
+  const stat = statName(v, dir, name);
+  if (stat < 0) return replyResult(f, stat);
+  const links = statLinks(v);
+  const device = handleOf(v, t, dir, name);
+  const index = device < 0 ? 0 : findInode(t, v.scratch.handleWords, 0, device);
+  const last = directory || links <= 1;
+  if (index > 0) beforeNameGoes(f, index, parent, length, last);
+  if (v.libc.sys.unlinkat(dir, name, directory ? AT.REMOVEDIR : 0) < 0) {
+    return replyResult(f, -v.libc.errno());
+  }
+  if (!excluded) recordUnlink(v, parent, bytes, In.size, length, index, directory);
+  if (index > 0) nameGone(f, index, parent, bytes, In.size, length, last);
+  reply(f, 0);
+}
+
+/** What must happen while the name is still there. */
+function beforeNameGoes(
+  f: Server,
+  index: number,
+  parent: number,
+  length: number,
+  last: boolean,
+): void {
+  const { v } = f;
+  const t = v.inodes;
+  if (last) {
+    // A handle leads nowhere once the last name is gone: only a descriptor keeps the inode.
+    if (t.lookups[index] > 0 && t.flags[index] & (Flag.regular | Flag.directory)) {
+      openInode(t, v.libc, index, (t.flags[index] & Flag.regular) !== 0);
+    }
+  } else if (
+    v.complete && isMirrored(v, index) &&
+    hasName(t, index, parent, f.request.bytes, In.size, length)
+  ) ensureBound(v, index);
+}
+
+/** What follows for the inode when a name of it is gone. */
+function nameGone(
+  f: Server,
+  index: number,
+  parent: number,
+  bytes: Uint8Array,
+  at: number,
+  length: number,
+  last: boolean,
+): void {
+  const t = f.v.inodes;
+  if (last) t.flags[index] = (t.flags[index] | Flag.orphan) & ~Flag.pinned;
+  if (last || hasName(t, index, parent, bytes, at, length)) loseName(t, index);
+  if (last) t.bound[index] = 0;
+  const up = parent;
+  dropUnused(f, index);
+  dropUnused(f, up);
+}
+
+export function link(f: Server): void {
+  const { v } = f;
+  const t = v.inodes;
+  const dir = directoryFor(f);
+  if (dir < 0) return;
+  const index = nodeAt(f, In.size);
+  const parent = nodeOf(f);
+  const at = 48;
+  const length = nameLength(f, at);
+  const excluded = isExcluded(v, t, parent, f.request.bytes, at, length);
+  if (!excluded && t.flags[index] & Flag.unmirrored && isMirrored(v, parent)) {
+    return publishByLink(f, index, parent, at, length);
+  }
+  const r = linkHere(f, index, dir, f.request.address + at);
+  if (r < 0) return replyResult(f, r);
+  t.flags[index] &= ~Flag.orphan;
+  if (!excluded) {
+    t.flags[index] &= ~Flag.unmirrored;
+    setName(t, index, parent, f.request.bytes, at, length);
+    recordLink(v, index, parent, f.request.bytes, at, length);
+  }
+  const stat = statInode(v, t, index);
+  if (stat < 0) return replyResult(f, stat);
+  replyEntry(f, index);
+}
+
+function linkHere(f: Server, index: number, dir: number, name: number): number {
+  const { v } = f;
+  const t = v.inodes;
+  const empty = v.scratch.small.address + 64;
+  const regular = (t.flags[index] & Flag.regular) !== 0;
+  const fd = regular ? openInode(t, v.libc, index, false) : openPath(t, v.libc, index);
+  if (fd < 0) return fd;
+  const r = v.libc.sys.linkat(fd, empty, dir, name, AT.EMPTY_PATH);
+  const result = r < 0 ? -v.libc.errno() : 0;
+  if (!regular) v.libc.sys.close(fd);
+  return result;
+}
+
+/** Keeps of a request what a multi-step operation needs to finish it later. */
+function keepRequest(f: Server) {
+  return {
+    session: f.session,
+    bytes: f.request.bytes.slice(0, f.length + 1),
+    unique: [f.words[In.unique / 4], f.words[In.unique / 4 + 1]] as [number, number],
+  };
+}
+
+/** Puts a kept request back, so that the usual functions can reply to it. */
+function restoreRequest(f: Server, kept: ReturnType<typeof keepRequest>): void {
+  f.request.bytes.set(kept.bytes);
+  f.session = kept.session;
+  f.length = kept.bytes.length - 1;
+  f.v.stream.waitFor = 0;
+}
+
+/** A file that the sink does not have gets a mirrored name: content and name go as one operation. */
+function publishByLink(
+  f: Server,
+  index: number,
+  parent: number,
+  at: number,
+  length: number,
+): void {
+  const kept = keepRequest(f);
+  const { v } = f;
+  const t = v.inodes;
+  publish(v, index, parent, kept.bytes, at, length, () => {
+    restoreRequest(f, kept);
+    if (kept.session.fd < 0) return false;
+    const dir = openInode(t, v.libc, parent, false);
+    const r = dir < 0 ? dir : linkHere(f, index, dir, f.request.address + at);
+    if (r < 0) {
+      replyLater(f, kept.session.index, kept.unique, r);
+      return false;
+    }
+    t.flags[index] &= ~(Flag.orphan | Flag.unmirrored);
+    setName(t, index, parent, kept.bytes, at, length);
+    return true;
+  }, () => {
+    if (statInode(v, t, index) < 0) return replyLater(f, kept.session.index, kept.unique, -5);
+    replyEntry(f, index);
+  });
+}
+
+export function rename(f: Server): void {
+  renameAs(f, 0, 48);
+}
+
+export function rename2(f: Server): void {
+  renameAs(f, f.words[12], 56);
+}
+
+/** The inode at a name: its index (made where unknown), 0 where nothing is there, or -errno. */
+function inodeAt(f: Server, parent: number, at: number, length: number): number {
+  const { v } = f;
+  const name = f.request.address + at;
+  const index = lookupName(v, v.inodes, parent, f.request.bytes, at, length, name);
+  return index === -Errno.ENOENT ? 0 : index;
+}
+
+function renameAs(f: Server, flags: number, at: number): void {
+  const { v } = f;
+  const t = v.inodes;
+  const dir = directoryFor(f);
+  if (dir < 0) return;
+  const parent = nodeOf(f);
+  const newParent = nodeAt(f, In.size);
+  const newDir = openInode(t, v.libc, newParent, false);
+  if (newDir < 0) return replyResult(f, newDir);
+  const nameLen = nameLength(f, at);
+  const newAt = at + nameLen + 1;
+  const newLen = nameLength(f, newAt);
+  const bytes = f.request.bytes;
+  const ends: RenameEnds = {
+    parent,
+    name: bytes,
+    nameAt: at,
+    nameLength: nameLen,
+    newParent,
+    newName: bytes,
+    newNameAt: newAt,
+    newNameLength: newLen,
+  };
+  const other = inodeAt(f, newParent, newAt, newLen);
+  if (other < 0) return replyResult(f, other);
+  const otherLinks = other > 0 ? statLinks(v) : 0;
+  const index = inodeAt(f, parent, at, nameLen);
+  if (index <= 0) return replyResult(f, index === 0 ? -Errno.ENOENT : index);
+  const move: Move = {
+    f,
+    ends,
+    flags,
+    index,
+    other,
+    otherLast: other > 0 && (otherLinks <= 1 || (t.flags[other] & Flag.directory) !== 0),
+    fromExcluded: isExcluded(v, t, parent, bytes, at, nameLen),
+    toExcluded: isExcluded(v, t, newParent, bytes, newAt, newLen),
+  };
+  const intoMirror = (move.fromExcluded && !move.toExcluded) ||
+    (flags & EXCHANGE && move.toExcluded && !move.fromExcluded);
+  if (intoMirror && v.stream.active) return renameIntoMirror(move);
+  const r = renameHere(move, dir, newDir);
+  if (r < 0) return replyResult(f, r);
+  reply(f, 0);
+}
+
+interface Move {
+  f: Server;
+  ends: RenameEnds;
+  flags: number;
+  index: number;
+  /** what stands at the target: replaced, or exchanged; 0 where nothing does */
+  other: number;
+  otherLast: boolean;
+  fromExcluded: boolean;
+  toExcluded: boolean;
+}
+
+/** Everything but excluded → mirrored: renames here and records what it means for the sink. */
+function renameHere(m: Move, dir: number, newDir: number): number {
+  const { f, ends, index, other } = m;
+  const { v } = f;
+  const exchange = (m.flags & EXCHANGE) !== 0;
+  const mirrored = !m.fromExcluded && !m.toExcluded;
+  if (mirrored) prepareRename(v, ends, index, other);
+  if (other > 0 && m.otherLast && !exchange && v.inodes.lookups[other] > 0) {
+    const regular = (v.inodes.flags[other] & Flag.regular) !== 0;
+    if (regular || v.inodes.flags[other] & Flag.directory) {
+      openInode(v.inodes, v.libc, other, regular);
+    }
+  }
+  const r = v.libc.sys.renameat2(
+    dir,
+    f.request.address + ends.nameAt,
+    newDir,
+    f.request.address + ends.newNameAt,
+    m.flags,
+  );
+  if (r < 0) return -v.libc.errno();
+  if (mirrored) recordRename(v, ends, m.flags, index, other);
+  else if (!m.fromExcluded) {
+    // mirrored → excluded: for the sink it is a removal. A file with other names stays known.
+    const isDirectory = (v.inodes.flags[index] & Flag.directory) !== 0;
+    recordUnlink(
+      v,
+      ends.parent,
+      ends.name,
+      ends.nameAt,
+      ends.nameLength,
+      index,
+      isDirectory,
+      isDirectory,
+    );
+  }
+  renamed(m);
+  return 0;
+}
+
+/** What follows in the table of inodes. */
+function renamed(m: Move): void {
+  const { f, ends, index, other } = m;
+  const t = f.v.inodes;
+  const exchange = (m.flags & EXCHANGE) !== 0;
+  if (index === other) return; // two names of one file: rename(2) does nothing
+  if (other > 0 && !exchange) {
+    nameGone(
+      f,
+      other,
+      ends.newParent,
+      ends.newName,
+      ends.newNameAt,
+      ends.newNameLength,
+      m.otherLast,
+    );
+  }
+  setName(t, index, ends.newParent, ends.newName, ends.newNameAt, ends.newNameLength);
+  if (m.toExcluded !== m.fromExcluded) {
+    if (m.toExcluded) loseMirrored(f.v, index);
+    else t.flags[index] &= ~Flag.unmirrored;
+  }
+  if (exchange && other > 0) {
+    setName(t, other, ends.parent, ends.name, ends.nameAt, ends.nameLength);
+    if (m.toExcluded !== m.fromExcluded) {
+      if (m.fromExcluded) loseMirrored(f.v, other);
+      else t.flags[other] &= ~Flag.unmirrored;
+    }
+  }
+  if (t.flags[index] & Flag.directory || (exchange && t.flags[other] & Flag.directory)) {
+    refreshExclusions(f.v);
+  }
+}
+
+/** Excluded → mirrored: the usual atomic replacement of a file by a temporary one. */
+function renameIntoMirror(m: Move): void {
+  const { f, ends } = m;
+  const { v } = f;
+  const t = v.inodes;
+  const kept = keepRequest(f);
+  ends.name = ends.newName = kept.bytes;
+  const forward = m.fromExcluded;
+  const comes = forward ? m.index : m.other;
+  const parent = forward ? ends.newParent : ends.parent;
+  const at = forward ? ends.newNameAt : ends.nameAt;
+  const length = forward ? ends.newNameLength : ends.nameLength;
+  t.lookups[m.index]++;
+  if (m.other > 0) t.lookups[m.other]++;
+  publish(v, comes, parent, kept.bytes, at, length, () => {
+    restoreRequest(f, kept);
+    const from = openInode(t, v.libc, ends.parent, false);
+    const to = openInode(t, v.libc, ends.newParent, false);
+    let r = Math.min(from, to, 0);
+    if (r === 0 && m.other > 0 && m.otherLast && t.flags[m.other] & Flag.regular) {
+      openInode(t, v.libc, m.other, true);
+    }
+    if (r === 0) {
+      r = v.libc.sys.renameat2(
+        from,
+        f.request.address + ends.nameAt,
+        to,
+        f.request.address + ends.newNameAt,
+        m.flags,
+      );
+      if (r < 0) r = -v.libc.errno();
+    }
+    forget(f, m.index, 1);
+    if (m.other > 0) forget(f, m.other, 1);
+    if (r < 0) {
+      replyLater(f, kept.session.index, kept.unique, r);
+      return false;
+    }
+    renamed(m);
+    markTimes(v, ends.parent);
+    return true;
+  }, () => reply(f, 0));
+}
