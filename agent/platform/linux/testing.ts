@@ -4,11 +4,11 @@ import { type Capability, hasCapability } from "./process.ts";
 
 export interface Needs {
   /** paths that must exist, e.g. `/dev/fuse` */
-  paths?: string[];
+  paths?: readonly string[];
   /** programs on PATH */
-  programs?: string[];
+  programs?: readonly string[];
   /** what root may lack in a container */
-  capabilities?: Capability[];
+  capabilities?: readonly Capability[];
   /** the event loop may be left with an operation that nobody can end, e.g. on a dead mount */
   loose?: boolean;
 }
