@@ -183,7 +183,9 @@ for (const { what, script, expected } of changes) {
       const others = found.filter(({ path, kind }) =>
         !expected.some((e) => key(e) === key([path, kind]))
       );
-      const allowed = what.includes("moved to another group") ? ["content", "size", "flags", "links"] : [];
+      const allowed = what.includes("moved to another group")
+        ? ["content", "size", "flags", "links"]
+        : [];
       assert.deepEqual(others.filter(({ kind }) => !allowed.includes(kind)), []);
     }));
 }
