@@ -7,21 +7,14 @@
  */
 
 import { parseArgs } from "node:util";
-import { type Case, cases, fullScale, type Plan, quickScale } from "./benchmark/cases.ts";
-import { fileSystemOf, startExt4 } from "./benchmark/ext4.ts";
-import { startGlusterFs } from "./benchmark/glusterfs.ts";
-import { createCleanup, DeadlineError, needPackages, run, withDeadline } from "./benchmark/host.ts";
+import { type Case, cases, fullScale, quickScale } from "./benchmark/cases.ts";
+import { fileSystemOf } from "./benchmark/ext4.ts";
+import { createCleanup, messageOf, needPackages, output, withDeadline } from "./benchmark/host.ts";
 import { mountImage } from "./benchmark/image.ts";
-import { startPassthrough } from "./benchmark/passthrough.ts";
-import { type Outcome, record, renderReport, toJson } from "./benchmark/report.ts";
-import type { Bench, System } from "./benchmark/system.ts";
+import { renderReport, toJson } from "./benchmark/report.ts";
+import { systemNames } from "./benchmark/system.ts";
 
-const starters: { name: string; start: (bench: Bench) => Promise<System> }[] = [
-  { name: "ext4", start: startExt4 },
-  { name: "passthrough", start: (bench) => startPassthrough(bench, "one") },
-  { name: "passthrough-mt", start: (bench) => startPassthrough(bench, "many") },
-  { name: "glusterfs", start: startGlusterFs },
-];
+const optional = cases.filter((item) => !item.standard).map((item) => item.name);
 
 const usage = `usage: scripts/bench mirror [options]
 
@@ -29,27 +22,27 @@ Prints ratios from one run. Needs root, and installs the Debian packages that it
 
   --quick             one round, small files, short runs: about a minute
   --only CASE,...     ${cases.map((item) => item.name).join(", ")}
-                      (${
-  cases.filter((item) => !item.standard).map((item) => item.name).join(" and ")
-} only when named)
-  --systems NAME,...  ${starters.map((starter) => starter.name).join(", ")}
+                      (${optional.join(", ")}: only when named)
+  --systems NAME,...  ${systemNames.join(", ")}
   --rounds N          3 unless told; --quick: 1
-  --dir DIRECTORY     where every system keeps its data; unless told, a fresh ext4 in a file in /var/tmp
-  --binary FILE       Understudy's binary; dist/understudy unless told
+  --dir DIRECTORY     where every system keeps its data; unless told, a fresh ext4 in /var/tmp
+  --binary FILE       Understudy's binary; unless told, what scripts/build makes
   --json              for programs`;
 
 /** A mistake in the command line. */
 class UsageError extends Error {}
 
-function choose<T extends { name: string }>(all: T[], names: string | undefined): T[] | undefined {
-  if (names === undefined) return undefined;
-  const wanted = names.split(",");
-  for (const name of wanted) {
-    if (!all.some((item) => item.name === name)) {
-      throw new UsageError(`"${name}" is not one of ${all.map((item) => item.name).join(", ")}`);
-    }
+/** The names in a comma-separated option, each of which must be one of `known`. */
+function namesIn<Name extends string>(
+  text: string | undefined,
+  known: readonly Name[],
+): Name[] | undefined {
+  const names = text?.split(",");
+  const unknown = names?.find((name) => !known.some((each) => each === name));
+  if (unknown !== undefined) {
+    throw new UsageError(`"${unknown}" is not one of ${known.join(", ")}`);
   }
-  return all.filter((item) => wanted.includes(item.name));
+  return names && known.filter((name) => names.includes(name));
 }
 
 function readArguments(args: string[]) {
@@ -77,88 +70,20 @@ function readArguments(args: string[]) {
   if (!Number.isInteger(rounds) || rounds < 1) {
     throw new UsageError(`--rounds wants a whole number from 1; found "${values.rounds}"`);
   }
+  const named = namesIn(values.only, cases.map((item) => item.name));
+  const standard = (item: Case) => item.standard && (item.quick || !values.quick);
   return {
     rounds,
-    cases: choose(cases, values.only) ??
-      cases.filter((item) => item.standard && (item.quick || !values.quick)),
-    starters: choose(starters, values.systems) ?? starters,
+    cases: cases.filter((item) => named ? named.includes(item.name) : standard(item)),
+    systems: namesIn(values.systems, systemNames) ?? [...systemNames],
     scale: values.quick ? quickScale : fullScale,
     dir: values.dir,
-    binary: values.binary ?? new URL("../dist/understudy", import.meta.url).pathname,
+    binary: values.binary,
     json: values.json,
   };
 }
 
 type Settings = NonNullable<ReturnType<typeof readArguments>>;
-
-/** Nothing that a case does takes this long, except for a system that hangs. */
-const caseDeadline = 300_000;
-
-const messageOf = (error: unknown) => error instanceof Error ? error.message : String(error);
-
-/** Starts the chosen systems, then runs every case in every round on each of them in turn. */
-async function measure(settings: Settings, bench: Bench): Promise<Outcome> {
-  const outcome: Outcome = { systems: [], results: new Map(), failures: [] };
-  const excluded = new Set<string>();
-  const plan: Plan = { scale: settings.scale, round: 0, scratch: `${bench.directory}/scratch` };
-
-  function fail(failure: string) {
-    if (bench.cleanup.begun) return;
-    outcome.failures.push(failure);
-    bench.say(failure);
-  }
-
-  /** What fails once is not tried again; a system that hangs takes no further part at all. */
-  async function attempt(system: System, item: Case, work: () => Promise<void>): Promise<void> {
-    const pair = `${system.name} ${item.name}`;
-    if (excluded.has(system.name) || excluded.has(pair) || system.cannot.includes(item.name)) {
-      return;
-    }
-    if (bench.cleanup.begun) return;
-    try {
-      await withDeadline(item.name, caseDeadline, work());
-    } catch (error) {
-      excluded.add(error instanceof DeadlineError ? system.name : pair);
-      fail(`${system.title} failed at ${item.name}: ${messageOf(error)}`);
-    }
-  }
-
-  for (const starter of settings.starters) {
-    bench.say(`starting ${starter.name}`);
-    try {
-      outcome.systems.push(await starter.start(bench));
-    } catch (error) {
-      fail(`${starter.name} is left out: ${messageOf(error)}`);
-    }
-  }
-  for (const item of settings.cases) {
-    for (const system of outcome.systems) {
-      bench.say(`preparing ${item.name} on ${system.name}`);
-      await attempt(system, item, async () => {
-        await item.prepare(system, plan);
-        await system.settle();
-      });
-    }
-  }
-  for (plan.round = 0; plan.round < settings.rounds; plan.round++) {
-    for (const item of settings.cases) {
-      for (const system of outcome.systems) {
-        await attempt(system, item, async () => {
-          // What the one before left to be written must not slow this one down.
-          await run(["sync", "--file-system", bench.directory]);
-          const measurements = await item.run(system, plan);
-          await system.settle();
-          for (const measurement of measurements) record(outcome.results, system.name, measurement);
-          const values = measurements.map(({ row, value }) => `${row} ${Math.round(value)}`);
-          const progress = `round ${plan.round + 1}/${settings.rounds}`;
-          bench.say(`${progress} ${system.name}: ${values.join(", ")}`);
-        });
-      }
-    }
-  }
-  if (bench.cleanup.begun) throw new Error("Interrupted");
-  return outcome;
-}
 
 /** Runs the whole and returns the exit status. */
 async function main(args: string[]): Promise<number> {
@@ -186,41 +111,43 @@ async function main(args: string[]): Promise<number> {
     Deno.addSignalListener(signal, () => interrupted.resolve(status));
   }
 
-  const directories: string[] = [];
-  async function benchmark(settings: Settings): Promise<number> {
-    const packages = ["fio", "gcc", "libc6-dev", "iproute2"];
-    if (settings.cases.some((item) => item.name === "pgbench")) packages.push("postgresql");
-    await needPackages(packages);
-    const parent = settings.dir ?? "/var/tmp";
-    const top = await Deno.makeTempDir({ dir: parent, prefix: "understudy-bench-" });
-    directories.push(top);
+  let top: string | undefined;
+  async function benchmark({ cases, systems, scale, rounds, dir, binary, json }: Settings) {
+    await needPackages([
+      ...["fio", "gcc", "libc6-dev", "iproute2", "nftables", "e2fsprogs"],
+      ...(cases.some((item) => item.name === "pgbench") ? ["postgresql"] : []),
+    ]);
+    top = await Deno.makeTempDir({ dir: dir ?? "/var/tmp", prefix: "understudy-bench-" });
     await Deno.chmod(top, 0o755);
-    const directory = settings.dir ? top : await mountImage(top);
+    const directory = dir ? top : await mountImage(top);
     await Deno.mkdir(`${directory}/scratch`);
     const source = new URL("./benchmark/files.c", import.meta.url).pathname;
-    await run(["gcc", "-O2", "-Wall", "-o", `${directory}/scratch/files`, source]);
+    await output([], ["gcc", "-O2", "-Wall", "-o", `${directory}/scratch/files`, source]);
 
-    const bench: Bench = { directory, cleanup, say, binary: settings.binary };
+    // The lab's hosts keep their disks here. It reads these when it is loaded, so it is loaded now.
+    Deno.env.set("UNDERSTUDY_TEST_DIR", directory);
+    if (binary) Deno.env.set("UNDERSTUDY_BIN", await Deno.realPath(binary));
+    else if (systems.some((name) => name.startsWith("understudy"))) await build();
+    const { compareMirrors } = await import("./benchmark/mirror.ts");
+
     const started = performance.now();
     const load = Deno.loadavg()[0];
-    const outcome = await measure(settings, bench);
-    const status = outcome.failures.length ? 1 : 0;
-    if (settings.json) {
-      console.log(JSON.stringify(toJson(outcome), null, 2));
-      return status;
+    const choice = { systems, cases, scale, rounds };
+    const outcome = await compareMirrors(choice, { directory, cleanup, say });
+    if (json) console.log(JSON.stringify(toJson(outcome), null, 2));
+    else {
+      const minutes = ((performance.now() - started) / 60_000).toFixed(1);
+      console.log(`\n${renderReport(outcome, cases)}\n`);
+      console.log(
+        `${rounds} ${
+          rounds === 1 ? "round" : "rounds"
+        }, ${scale.seconds} s a run where it is timed; ` +
+          `${navigator.hardwareConcurrency} processors, shared by both hosts and the workload; ` +
+          `Linux ${Deno.osRelease()}; data on ${await fileSystemOf(directory)}` +
+          `${dir ? "" : " of its own"}; load before the run ${load.toFixed(1)}; ${minutes} minutes`,
+      );
     }
-    const minutes = ((performance.now() - started) / 60_000).toFixed(1);
-    const machine =
-      `${navigator.hardwareConcurrency} processors, Linux ${Deno.osRelease()}, data on ` +
-      `${await fileSystemOf(directory)}${settings.dir ? "" : " of its own"}; load before the run ${
-        load.toFixed(1)
-      }`;
-    console.log(`\n${renderReport(outcome, settings.cases)}\n`);
-    console.log(
-      `${settings.rounds} rounds of ${settings.scale.seconds} s a case, ${machine}, ` +
-        `${minutes} minutes. All nodes share this machine.`,
-    );
-    return status;
+    return outcome.failures.length ? 1 : 0;
   }
 
   const finished = benchmark(settings).catch((error) => {
@@ -232,16 +159,24 @@ async function main(args: string[]): Promise<number> {
   await withDeadline("the run in progress", 10_000, finished).catch((error) =>
     say(messageOf(error))
   );
-  for (const directory of directories) await removeTop(directory, say);
+  if (top) await removeTop(top, say);
   return status;
+}
+
+/** Has the binary made from the sources as they are. */
+async function build(): Promise<void> {
+  const script = new URL("./build", import.meta.url).pathname;
+  const { success } = await new Deno.Command(script, { args: ["--quiet"], stdin: "null" })
+    .spawn().status;
+  if (!success) throw new Error("scripts/build failed");
 }
 
 /** Removes what a run left on the file system; its own ext4 goes first, where it had one. */
 async function removeTop(directory: string, say: (text: string) => void): Promise<void> {
   try {
     const mount = `${directory}/data`;
-    if (await run(["mountpoint", "-q", mount]).then(() => true, () => false)) {
-      await run(["umount", mount]).catch(() => run(["umount", "--lazy", mount]));
+    if (await output([], ["mountpoint", "-q", mount]).then(() => true, () => false)) {
+      await output([], ["umount", mount]).catch(() => output([], ["umount", "--lazy", mount]));
     }
     await Deno.remove(directory, { recursive: true });
   } catch (error) {

@@ -1,6 +1,6 @@
 /** The work that every system gets, the same for all. */
 
-import { run } from "./host.ts";
+import { output } from "./host.ts";
 import { createDatabase, pgbench } from "./postgres.ts";
 import type { System } from "./system.ts";
 
@@ -77,7 +77,7 @@ async function fio(system: System, options: string[]): Promise<FioJob> {
     "--group_reporting",
     "--output-format=json",
   ];
-  const text = await run([...system.enter, "fio", "--name=bench", ...common, ...options]);
+  const text = await system.run(["fio", "--name=bench", ...common, ...options]);
   const job = JSON.parse(text.slice(text.indexOf("{"))).jobs[0];
   if (job.error) throw new Error(`fio on ${system.name} met error ${job.error}`);
   return job;
@@ -162,7 +162,14 @@ const oneFile = (scale: Scale) => ["--filename=random", `--size=${scale.randomMi
 async function touchMemory(mebibytes: number): Promise<void> {
   const file = await Deno.makeTempFile({ dir: "/dev/shm", prefix: "understudy-bench-" });
   try {
-    await run(["dd", "if=/dev/zero", `of=${file}`, "bs=1M", `count=${mebibytes}`, "status=none"]);
+    await output([], [
+      "dd",
+      "if=/dev/zero",
+      `of=${file}`,
+      "bs=1M",
+      `count=${mebibytes}`,
+      "status=none",
+    ]);
   } finally {
     await Deno.remove(file);
   }
@@ -170,7 +177,7 @@ async function touchMemory(mebibytes: number): Promise<void> {
 
 /** Takes every clean page and name out of the machine's caches: reads after it come from the disk. */
 async function dropCaches(): Promise<void> {
-  await run(["sync"]);
+  await output([], ["sync"]);
   await Deno.writeTextFile("/proc/sys/vm/drop_caches", "3");
 }
 
@@ -238,7 +245,7 @@ export const cases: Case[] = [
       const limits = [String(plan.scale.files), String(plan.scale.filesSeconds)];
       const work = [`${plan.scratch}/files`, `${system.directory}/files`, ...limits];
       const phases: Record<string, { count: number; seconds: number }> = JSON.parse(
-        await run([...system.enter, ...work]),
+        await system.run(work),
       );
       return Object.entries(phases).map(([row, { count, seconds }]) => ({
         row,

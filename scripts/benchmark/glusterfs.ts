@@ -1,67 +1,72 @@
-/** GlusterFS, replica 2 between two nodes, mounted on the first: Debian's packages, default options. */
+/** GlusterFS, replica 2 between two hosts, mounted on the first: Debian's packages, default options. */
 
-import { needPackages, run, waitUntil } from "./host.ts";
-import { createNode, joinNodes, type Node } from "./nodes.ts";
+import { createLab } from "../../tests/lab/lab.ts";
+import { waitFor } from "../../tests/lib/wait.ts";
+import { needPackages } from "./host.ts";
 import type { Bench, System } from "./system.ts";
 
-const privatePaths = ["/var/lib/glusterd", "/var/log/glusterfs"];
+/** On each host's own part of the file system under test. */
+const brick = "/srv/brick";
+const mount = "/mnt/mirror";
 
 export async function startGlusterFs(bench: Bench): Promise<System> {
   await needPackages(["glusterfs-server", "glusterfs-client"]);
-  const base = `${bench.directory}/glusterfs`;
-  const nodes: Node[] = [];
-  for (const [index, name] of ["one", "two"].entries()) {
-    const directory = `${base}/${name}`;
-    await Deno.mkdir(`${directory}/brick`, { recursive: true });
-    const address = `10.76.0.${index + 1}`;
-    const node = await createNode({ name, address, directory, privatePaths });
-    bench.cleanup.add(`end GlusterFS on node ${name}`, node.stop);
-    nodes.push(node);
-  }
-  const [one, two] = nodes;
-  await joinNodes(one, two);
-  for (const node of nodes) {
-    node.start(["glusterd", "--no-daemon"], `${base}/${node.name}/log`);
-    await waitUntil(
-      `glusterd on node ${node.name}`,
-      20_000,
-      bench.cleanup,
-      () => run([...node.enter, "gluster", "pool", "list"]).then(() => true, () => false),
+  const lab = await createLab();
+  await bench.cleanup.add("end GlusterFS", lab.close);
+  const { alpha, beta } = lab;
+  const run = async (command: string[]) => (await alpha.run(command, { timeout: 300_000 })).stdout;
+  const gluster = (...args: string[]) => run(["gluster", "--mode=script", ...args]);
+
+  for (const host of [alpha, beta]) {
+    // A state of its own: the installed package's holds an identity that must differ between hosts.
+    await host.run("rm -rf /var/lib/glusterd && mkdir -p /var/lib/glusterd /srv/brick");
+    await host.spawn(["glusterd", "--no-daemon"]);
+    await waitFor(
+      `glusterd on ${host.name}`,
+      () => bench.cleanup.begun || host.run(["gluster", "pool", "list"]),
+      { timeout: 20_000 },
     );
   }
-  const gluster = (...args: string[]) => run([...one.enter, "gluster", "--mode=script", ...args]);
-  await gluster("peer", "probe", two.address);
-  await waitUntil(
-    "the two GlusterFS nodes to be connected",
-    20_000,
-    bench.cleanup,
-    async () => (await gluster("peer", "status")).includes("Peer in Cluster (Connected)"),
+  await gluster("peer", "probe", beta.addresses[0]);
+  await waitFor(
+    "the two GlusterFS hosts to be connected",
+    async () =>
+      bench.cleanup.begun ||
+      (await gluster("peer", "status")).includes("Peer in Cluster (Connected)"),
+    { timeout: 20_000 },
   );
-  const bricks = nodes.map((node) => `${node.address}:${base}/${node.name}/brick`);
+  const bricks = [alpha, beta].map((host) => `${host.addresses[0]}:${brick}`);
   await gluster("volume", "create", "mirror", "replica", "2", ...bricks, "force");
   await gluster("volume", "start", "mirror");
-  const mount = `${base}/mount`;
-  await Deno.mkdir(mount);
-  await run([...one.enter, "mount", "-t", "glusterfs", `${one.address}:/mirror`, mount]);
-  // The mount answers before its connections to both bricks stand; until then it keeps one copy only.
-  await waitUntil("both GlusterFS bricks to take writes", 30_000, bench.cleanup, async () => {
+  await run(["mkdir", "-p", mount]);
+  await run(["mount", "-t", "glusterfs", `${alpha.addresses[0]}:/mirror`, mount]);
+
+  /** The mount answers before its connections to both bricks stand; until then it keeps one copy. */
+  async function writesBoth(): Promise<boolean> {
     const probe = `probe-${crypto.randomUUID()}`;
-    await run([...one.enter, "touch", `${mount}/${probe}`]);
-    const copies = nodes.map((node) => Deno.stat(`${base}/${node.name}/brick/${probe}`));
+    await run(["touch", `${mount}/${probe}`]);
+    const copies = [alpha, beta].map((host) => Deno.stat(host.path(`${brick}/${probe}`)));
     const both = await Promise.all(copies).then(() => true, () => false);
-    await run([...one.enter, "rm", `${mount}/${probe}`]);
+    await run(["rm", `${mount}/${probe}`]);
     return both;
-  });
+  }
+  await waitFor(
+    "both GlusterFS bricks to take writes",
+    () => bench.cleanup.begun || writesBoth(),
+    { timeout: 30_000 },
+  );
+
   const version = (await run(["glusterd", "--version"])).split("\n")[0];
   return {
     name: "glusterfs",
     title: "GlusterFS",
-    settings:
-      `${version}, replica 2, two nodes joined by a veth pair, default options (its client ` +
-      `writes behind: a write may return before a brick has it)`,
-    enter: one.enter,
+    settings: `${version}, replica 2 between two hosts, default options ` +
+      `(its client writes behind: a write may return before a brick has it)`,
     directory: mount,
     cannot: [],
-    settle: () => Promise.resolve(),
+    run,
+    async settle() {
+      if (!await writesBoth()) throw new Error("GlusterFS does not write to both bricks any more");
+    },
   };
 }

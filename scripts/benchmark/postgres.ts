@@ -1,6 +1,5 @@
 /** PostgreSQL with its data directory on a system under comparison. */
 
-import { run } from "./host.ts";
 import type { System } from "./system.ts";
 
 /** Where Debian puts the programs of the newest PostgreSQL on this machine. */
@@ -16,7 +15,7 @@ async function programs(): Promise<string> {
 /** Runs one of its programs as its user. */
 async function postgres(system: System, program: string, args: string[]): Promise<string> {
   const user = ["runuser", "-u", "postgres", "--", "env", "-C", "/", "LC_ALL=C.UTF-8"];
-  return await run([...system.enter, ...user, `${await programs()}/${program}`, ...args]);
+  return await system.run([...user, `${await programs()}/${program}`, ...args]);
 }
 
 const dataOf = (system: System) => `${system.directory}/postgres`;
@@ -42,7 +41,7 @@ export async function createDatabase(
   scale: number,
 ): Promise<void> {
   const own = ["install", "-d", "-m", "700", "-o", "postgres"];
-  await run([...system.enter, ...own, dataOf(system), socketsOf(system, scratch)]);
+  await system.run([...own, dataOf(system), socketsOf(system, scratch)]);
   await postgres(system, "initdb", ["-D", dataOf(system), "-A", "trust"]);
   const initialise = [
     "-h",

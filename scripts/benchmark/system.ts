@@ -2,20 +2,32 @@
 
 import type { Cleanup } from "./host.ts";
 
+/** In the order of the columns, as given to `--systems`. */
+export const systemNames = [
+  "ext4",
+  "passthrough",
+  "passthrough-mt",
+  "glusterfs",
+  "understudy",
+  "understudy-plain",
+  "understudy-fsync",
+] as const;
+
+export type SystemName = typeof systemNames[number];
+
 export interface System {
-  /** short name, as given to `--systems` */
-  name: string;
+  name: SystemName;
   /** heading of its column */
   title: string;
   /** one line on version and settings, printed under the table */
   settings: string;
-  /** put before a command, runs it where the system's directory is visible */
-  enter: string[];
-  /** the directory that the workload uses, as seen there */
+  /** the directory that the workload uses, as seen by `run` */
   directory: string;
   /** names of cases that it cannot run, as `settings` explains */
   cannot: string[];
-  /** Waits until the system has settled after a case, e.g. the second copy has caught up. */
+  /** Runs a program where the directory is visible, and returns what it printed. */
+  run(command: string[]): Promise<string>;
+  /** Waits until the system has settled after a case; throws where it is not what it was at the start. */
   settle(): Promise<void>;
 }
 
@@ -25,6 +37,4 @@ export interface Bench {
   directory: string;
   cleanup: Cleanup;
   say(text: string): void;
-  /** Understudy's binary */
-  binary: string;
 }
