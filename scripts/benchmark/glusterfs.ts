@@ -23,7 +23,7 @@ export async function startGlusterFs(bench: Bench): Promise<System> {
     await host.spawn(["glusterd", "--no-daemon"]);
     await waitFor(
       `glusterd on ${host.name}`,
-      () => bench.cleanup.begun || host.run(["gluster", "pool", "list"]),
+      () => bench.cleanup.begun || host.run(["gluster", "pool", "list"]).then(() => true),
       { timeout: 20_000 },
     );
   }

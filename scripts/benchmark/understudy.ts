@@ -23,13 +23,19 @@ export async function startUnderstudy(bench: Bench, name: keyof typeof variants)
     encryption: variant.encryption,
     logLevel: "info",
   });
-  for (const host of [alpha, beta]) {
-    await host.run(["mkdir", directory]);
-    await host.startAgent();
+  let generation: number;
+  try {
+    for (const host of [alpha, beta]) {
+      await host.run(["mkdir", directory]);
+      await host.startAgent();
+    }
+    await alpha.cli("prim", module);
+    ({ generation } = await alpha.waitState(module, "PRIM"));
+    await beta.waitState(module, "SECOND");
+  } catch (error) {
+    bench.say(await lab.logTails(20));
+    throw error;
   }
-  await alpha.cli("prim", module);
-  const { generation } = await alpha.waitState(module, "PRIM");
-  await beta.waitState(module, "SECOND");
 
   /** A rate counts only where both hosts held every write all the time. */
   async function settle(): Promise<void> {
