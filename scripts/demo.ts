@@ -4,7 +4,7 @@
  * The hosts are those of the tests' lab.
  */
 import { createLab, type Host, type Lab } from "../tests/lab/lab.ts";
-import { waitFor } from "../tests/lib/wait.ts";
+import { pause, waitFor } from "../tests/lib/wait.ts";
 import type { Acknowledged, Found } from "./demonstration/shop.ts";
 
 /** the whole demo, in milliseconds; the build and installations come before it */
@@ -148,6 +148,7 @@ async function main(): Promise<number> {
   try {
     await story(lab);
   } catch (error) {
+    await pause(100); // Ctrl-C ends what runs on the hosts too, and may be seen there first
     if (ended) return await new Promise(() => {}); // interrupted: the other path ends the process
     code = 1;
     const cause = error instanceof Error && error.cause ? `\n  ${error.cause}` : "";
