@@ -58,10 +58,12 @@ const nodeSchema = table({
     "The node's name: its host name, or what --node or UNDERSTUDY_NODE says on it",
   ),
   addresses: z.array(value(address, "An IPv4 or IPv6 address"))
-    .describe(
-      "The node's addresses, one per network, in order of preference: all carry heartbeats, the " +
-        "first that works carries replication",
-    ),
+    .meta({
+      description:
+        "The node's addresses, one per network, in order of preference: all carry heartbeats, " +
+        "the first that works carries replication",
+      minItems: 1,
+    }),
 });
 
 /** config.toml. */
@@ -70,7 +72,8 @@ export const agentSchema = table({
     .prefault("/var/lib/understudy"),
   modules_dir: value(absolutePath, "The directory of the module files, one module a file")
     .prefault("/etc/understudy/modules"),
-  nodes: z.array(nodeSchema).describe("The two nodes of the cluster"),
+  nodes: z.array(nodeSchema)
+    .meta({ description: "The two nodes of the cluster", minItems: 2, maxItems: 2 }),
   cluster: table({
     port: value(port, "Port of the heartbeats (UDP) and of replication (TCP); all modules share it")
       .prefault(9700),
@@ -173,7 +176,11 @@ const checkSchema = table({
 export const moduleSchema = table({
   name: value(moduleName, "The module's name"),
   nodes: z.array(value(nodeName, "A node of config.toml")).optional()
-    .describe("The two nodes it runs on; optional where the cluster has two"),
+    .meta({
+      description: "The two nodes it runs on; optional where the cluster has two",
+      minItems: 2,
+      maxItems: 2,
+    }),
   vars: z.record(z.string(), value(anyText, "A text"))
     .prefault({})
     .describe('Texts that "${vars.NAME}" stands for anywhere in the file'),
@@ -186,7 +193,7 @@ export const moduleSchema = table({
       path: value(absolutePath, "The directory's absolute path, the same on both nodes"),
       exclude: z.array(value(exclusion, "A pattern as in .gitignore, without negation"))
         .prefault([]).describe("Names that are not mirrored"),
-    })).describe("What is mirrored"),
+    })).meta({ description: "What is mirrored", minItems: 1 }),
   }).describe("What is mirrored, and how"),
   vip: z.array(table({
     address: value(virtualAddress, "The address with its network's prefix length"),
