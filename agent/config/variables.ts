@@ -30,10 +30,13 @@ export function expandVariables(document: unknown, wholeNumbers: ReadonlySet<str
   const mistakes: Mistake[] = [];
   const originals = new Map<string, string>();
   const failedPaths = new Set<string>();
-  const table = isTable(document) && isTable(document.vars) ? document.vars : {};
-  const names = Object.keys(table).filter((name) => typeof table[name] === "string");
+  const vars = isTable(document) ? document.vars : undefined;
+  const table = isTable(vars) ? vars : {};
+  const names = Object.keys(table);
   const values = new Map<string, string>();
-  const broken = new Set<string>();
+  /** variables without a usable value: the schema complains of them, not every use */
+  const broken = new Set(names.filter((name) => typeof table[name] !== "string"));
+  const noTable = vars !== undefined && !isTable(vars);
 
   /** Expands one text; undefined where it contains a mistake, which is then noted. */
   const expand = (text: string, path: Path, users: string[]): string | undefined => {
@@ -52,7 +55,10 @@ export function expandVariables(document: unknown, wholeNumbers: ReadonlySet<str
           : whole;
       }
       if (end === "") return fail("a } after ${vars.", JSON.stringify(whole));
-      if (!names.includes(name)) return fail(expectedVariable(names), whole, hintFor(name, names));
+      if (noTable) failed = true;
+      else if (!names.includes(name)) {
+        return fail(expectedVariable(names), whole, hintFor(name, names));
+      }
       const value = failed ? "" : variable(name, users);
       if (value === undefined) failed = true;
       length += value?.length ?? 0;
@@ -95,8 +101,8 @@ export function expandVariables(document: unknown, wholeNumbers: ReadonlySet<str
 
   const walk = (value: unknown, path: Path): unknown => {
     if (typeof value === "string") {
-      const expanded = path.length === 2 && path[0] === "vars"
-        ? variable(String(path[1]), [])
+      const expanded = path.length === 2 && path[0] === "vars" && typeof path[1] === "string"
+        ? variable(path[1], [])
         : expand(value, path, []);
       if (expanded === value) return value;
       originals.set(formatPath(path), value);
