@@ -3,7 +3,7 @@
  * blocking, without an allocation per call.
  */
 
-import { Errno } from "../platform/linux/constants.ts";
+import { Errno, POLLOUT } from "../platform/linux/constants.ts";
 import { errnoName } from "../platform/linux/errno.ts";
 import type { Libc } from "../platform/linux/libc.ts";
 import type { LinkHandle } from "../mirror/messages.ts";
@@ -41,7 +41,6 @@ export interface ChannelTuning {
 // linux/socket.h
 const MSG_NOSIGNAL = 0x4000;
 const MSG_MORE = 0x8000;
-const POLLOUT = 4;
 
 /** Largest plaintext of a TLS record (RFC 8446, 5.1). */
 const maxRecord = 16384;

@@ -6,27 +6,23 @@
 import type { Libc } from "../platform/linux/libc.ts";
 import type { LinkHandle } from "../mirror/messages.ts";
 import type { NodeConfig } from "../config/types.ts";
-import type { ClusterEvent, RefusalCode } from "./events.ts";
+import { startAccepting } from "./accept.ts";
+import { openDatagrams } from "./datagrams.ts";
+import { dial, probe } from "./dial.ts";
+import { ClusterError, type ClusterEvent, type RefusalCode } from "./events.ts";
+import { createHeartbeat } from "./heartbeat.ts";
+import type { Hello } from "./hello.ts";
+import { deriveKeys } from "./keys.ts";
+import type { LinkContext, Network } from "./links.ts";
+import { createTlsContext, freeTlsContext, openOpenSsl } from "./openssl.ts";
+import { maxNetworks, nonceBytes } from "./packet.ts";
+import { createPoller } from "./poller.ts";
+import { createSockets, parseAddress } from "./sockets.ts";
+import { createThrottle } from "./throttle.ts";
+import { opensslWire } from "./wire.ts";
 import type { ModuleView, PeerView } from "./view.ts";
 
-/** What the dialling node says of itself and of the module. */
-export interface Hello {
-  /** protocol version of the link */
-  protocol: number;
-  /** name of the dialling node */
-  node: string;
-  /** name of the node it means to reach */
-  to: string;
-  /** the dialling agent's instance: 32 hexadecimal digits */
-  instance: string;
-  module: string;
-  /** sha-256 of the module's definition on the dialling node */
-  digest: string;
-  /** the part the dialling node plays; the other side plays the other one */
-  role: "source" | "sink";
-  /** generation record and whatever else the agents compare: JSON, at most 60 KiB in all */
-  record: Record<string, unknown>;
-}
+export type { Hello } from "./hello.ts";
 
 /** The parts of a {@link Hello} that the dialling agent fills in. */
 export type DialHello = Pick<Hello, "digest" | "role" | "record">;
@@ -108,8 +104,11 @@ export interface ControlOptions {
   encryption: "on" | "off";
   /** the cluster secret: see `parseSecret` in keys.ts */
   secret: Uint8Array;
-  /** milliseconds */
-  heartbeat: { interval: number; timeout: number };
+  /**
+   * Milliseconds. `ack_timeout` (default 10,000): sent bytes may stay unacknowledged by the peer's
+   * kernel for that long and `timeout` on top before the kernel gives a link up.
+   */
+  heartbeat: { interval: number; timeout: number; ack_timeout?: number };
   /** This node's modules as they are now; asked once for every heartbeat. */
   view(): ModuleView[];
   onEvent(event: ClusterEvent): void;
@@ -122,6 +121,8 @@ export interface ControlOptions {
   clock?: Clock;
   /** random bytes; for tests that must replay */
   random?: (length: number) => Uint8Array<ArrayBuffer>;
+  /** for a whole handshake, either side, ms; default 5,000 */
+  deadlineMs?: number;
 }
 
 export interface DialOptions {
@@ -161,7 +162,179 @@ export interface Control {
   close(): Promise<void>;
 }
 
-/** Starts the cluster link. Throws {@link ClusterError} where the port or the keys cannot be had. */
-export function createControl(_options: ControlOptions): Control {
-  throw new Error("The interface is published ahead of its implementation");
+const systemClock: Clock = {
+  now: () => performance.now(),
+  setTimeout: (callback, ms) => setTimeout(callback, ms),
+  clearTimeout: (id) => clearTimeout(id),
+};
+
+/** One report of the same refusal of the same source in this time, ms. */
+const reportWindow = 10_000;
+/** Default of `deadlineMs`. */
+const handshakeDeadline = 5_000;
+/** Default time of a probe, ms. */
+const probeTimeout = 1_000;
+
+/** The networks between this node and each of the others. */
+function pairUp(options: ControlOptions): Map<string, Network[]> {
+  const self = options.nodes.find((node) => node.name === options.node);
+  if (!self) {
+    throw new ClusterError(
+      `Node ${options.node} is not in the configuration: add it to [[nodes]], or name this node ` +
+        `with --node`,
+    );
+  }
+  const peers = new Map<string, Network[]>();
+  for (const { name, addresses } of options.nodes) {
+    if (name === self.name) continue;
+    const count = Math.min(self.addresses.length, addresses.length, maxNetworks);
+    const networks = Array.from({ length: count }, (_, network): Network => {
+      const local = parseAddress(self.addresses[network]);
+      const remote = parseAddress(addresses[network]);
+      if (local.family !== remote.family) {
+        throw new ClusterError(
+          `Network ${network + 1} joins ${local.text} of ${self.name} and ${remote.text} of ` +
+            `${name}: both addresses of a network must be IPv4, or both IPv6`,
+        );
+      }
+      return { network, local, remote };
+    });
+    peers.set(name, networks);
+  }
+  return peers;
+}
+
+/**
+ * Starts the cluster link. Throws {@link ClusterError} or SystemError where the port, the addresses
+ * or the encryption cannot be had.
+ */
+export function createControl(options: ControlOptions): Control {
+  const { libc, node, port, onEvent } = options;
+  const clock = options.clock ?? systemClock;
+  const random = options.random ?? ((length) => crypto.getRandomValues(new Uint8Array(length)));
+  const now = () => clock.now();
+  const keys = deriveKeys(options.secret);
+  const instance = random(nonceBytes).toHex();
+  const peers = pairUp(options);
+  const own = options.nodes.find((each) => each.name === node)!.addresses.map(parseAddress);
+  const sockets = createSockets(libc);
+  const throttle = createThrottle(reportWindow, now);
+  const closer = new AbortController();
+  const dials = new Set<Promise<unknown>>();
+
+  const tls = options.encryption === "on"
+    ? createTlsContext(openOpenSsl(), keys.identity)
+    : undefined;
+  const poller = createPoller(libc);
+
+  const links: LinkContext = {
+    libc,
+    poller,
+    sockets,
+    clock,
+    node,
+    instance,
+    port,
+    peers,
+    deadlineMs: options.deadlineMs ?? handshakeDeadline,
+    failAfterMs: (options.heartbeat.ack_timeout ?? 10_000) + options.heartbeat.timeout,
+    handshake: (wireContext) => ({
+      encryption: options.encryption,
+      key: keys.link,
+      random,
+      secure: (wire, side) => opensslWire(wireContext, tls!, wire.handOver().fd, side),
+    }),
+    throttle,
+    onEvent,
+    onHello: options.onHello,
+    onLink: options.onLink,
+    closing: () => closer.signal.aborted,
+  };
+
+  const undo: (() => void | Promise<void>)[] = [];
+  async function close(): Promise<void> {
+    if (closer.signal.aborted) return;
+    closer.abort();
+    await Promise.all(undo.map((step) => step()));
+    await Promise.all(dials);
+    await poller.close();
+    if (tls) freeTlsContext(tls);
+  }
+
+  try {
+    const datagrams = openDatagrams(links, own, (peer, network, bytes) => {
+      return heartbeat.receive(peer, network, bytes);
+    });
+    undo.push(() => datagrams.close());
+    const heartbeat = createHeartbeat({
+      node,
+      instance,
+      key: keys.heartbeat,
+      interval: options.heartbeat.interval,
+      timeout: options.heartbeat.timeout,
+      peers: [...peers].map(([name, networks]) => ({
+        node: name,
+        networks: networks.map(({ network, local, remote }) => ({
+          network,
+          local: local.text,
+          remote: remote.text,
+        })),
+      })),
+      view: options.view,
+      transmit: datagrams.send,
+      onEvent,
+      onView: options.onView,
+      now,
+      random,
+    });
+    const acceptor = startAccepting(links, own);
+    undo.push(() => acceptor.close());
+
+    let due = now();
+    const beat = () => {
+      // What waits in the sockets is heard before anybody is judged silent.
+      datagrams.receive();
+      heartbeat.tick();
+      throttle.flush();
+      due = Math.max(due + options.heartbeat.interval, now());
+      timer = clock.setTimeout(beat, due - now());
+    };
+    let timer = clock.setTimeout(beat, 0);
+    undo.push(() => clock.clearTimeout(timer));
+
+    return {
+      instance,
+      encryption: tls ? "openssl" : "off",
+      peers: () => heartbeat.peers(),
+      peer: (name) => heartbeat.peer(name),
+      announce() {
+        if (!closer.signal.aborted) heartbeat.announce();
+      },
+      async dial(peer, module, hello, dialOptions = {}) {
+        const { signal } = dialOptions;
+        const either = signal ? AbortSignal.any([signal, closer.signal]) : closer.signal;
+        const works = (network: number) => heartbeat.peer(peer)?.networks[network]?.up ?? false;
+        const running = dial(links, peer, module, hello, works, { ...dialOptions, signal: either });
+        dials.add(running);
+        try {
+          return await running;
+        } finally {
+          dials.delete(running);
+        }
+      },
+      async probe(peer, timeoutMs = probeTimeout) {
+        const running = probe(links, peer, timeoutMs, closer.signal);
+        dials.add(running);
+        try {
+          return await running;
+        } finally {
+          dials.delete(running);
+        }
+      },
+      close,
+    };
+  } catch (error) {
+    close();
+    throw error;
+  }
 }

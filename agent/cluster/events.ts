@@ -1,35 +1,38 @@
 /** What the cluster link reports: each event with its facts, and a sentence for people. */
 
 /** Why a connection or a heartbeat was turned away, by whichever side did it. */
-export type RefusalCode =
+export const refusalCodes = [
   /** nothing answered: no route, no host, or the network is down */
-  | "unreachable"
+  "unreachable",
   /** the host answered that nobody listens there */
-  | "connection-refused"
+  "connection-refused",
   /** connected, then silence until the deadline */
-  | "silent"
+  "silent",
   /** the other side closed before the handshake was through */
-  | "closed"
+  "closed",
   /** not Understudy: a scanner, another protocol, garbage */
-  | "garbage"
+  "garbage",
   /** another protocol version */
-  | "version"
+  "version",
   /** one node has `encryption = "on"`, the other "off" */
-  | "encryption"
+  "encryption",
   /** the other side holds another cluster secret */
-  | "wrong-secret"
+  "wrong-secret",
   /** a hello beyond its limit */
-  | "oversized"
-  /** a hello that cannot be read although the secret is right */
-  | "malformed"
-  /** a node name that the configuration does not hold, or this node's own */
-  | "unknown-node"
+  "oversized",
+  /** a hello or a view that cannot be read although the secret is right */
+  "malformed",
+  /** a node name that the configuration does not hold, or not at this address */
+  "unknown-node",
   /** too many unfinished connections at once */
-  | "busy"
+  "busy",
   /** understood and turned down by the agent: another definition, wrong state and so on */
-  | "rejected"
+  "rejected",
   /** this node itself cannot: OpenSSL refuses, out of descriptors, closing */
-  | "local";
+  "local",
+] as const;
+
+export type RefusalCode = (typeof refusalCodes)[number];
 
 interface Base {
   level: "info" | "warning" | "error";

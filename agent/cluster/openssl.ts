@@ -102,6 +102,8 @@ const otherKeyReasons: ReadonlySet<number> = new Set([
   1116,
 ]);
 
+const SSL_R_UNEXPECTED_EOF_WHILE_READING = 294;
+
 /** One read fills at most this: sixteen full records with one system call. */
 const readBufferBytes = 256 * 1024;
 
@@ -126,8 +128,12 @@ export interface OpenSsl {
 
 /** What a failed call left in the thread's error queue. */
 export interface TlsFailure {
-  /** the certificates differ: the other side holds another secret, or none */
-  otherKey: boolean;
+  /**
+   * - `other-key`: the certificates differ: the other side holds another secret, or none
+   * - `closed`: the connection ended
+   * - `protocol`: the other side does not keep to TLS
+   */
+  kind: "other-key" | "closed" | "protocol";
   text: string;
 }
 
@@ -163,14 +169,16 @@ export function openOpenSsl(): OpenSsl {
 
 /** Empties the thread's error queue into one sentence. */
 export function takeFailure({ crypto, scratch }: OpenSsl): TlsFailure {
-  let otherKey = false;
+  let kind: TlsFailure["kind"] = "closed";
   let text = "";
   // The queue holds 16 entries (ERR_NUM_ERRORS); the first one is the cause.
   for (let entries = 0; entries < 16; entries++) {
     const code = crypto.ERR_get_error();
     if (code === 0n) break;
     // ERR_GET_REASON: the reasons of the SSL library fit into the low 12 bits.
-    otherKey ||= otherKeyReasons.has(Number(code & 0xfffn));
+    const reason = Number(code & 0xfffn);
+    if (otherKeyReasons.has(reason)) kind = "other-key";
+    else if (kind === "closed" && reason !== SSL_R_UNEXPECTED_EOF_WHILE_READING) kind = "protocol";
     if (text !== "") continue;
     crypto.ERR_error_string_n(code, scratch.address, 256n);
     const end = scratch.bytes.indexOf(0);
@@ -179,7 +187,7 @@ export function takeFailure({ crypto, scratch }: OpenSsl): TlsFailure {
       -1,
     )!;
   }
-  return { otherKey, text: text === "" ? "the connection was closed" : text };
+  return { kind, text: text === "" ? "the connection was closed" : text };
 }
 
 function fail(openssl: OpenSsl, action: string): never {
@@ -291,5 +299,5 @@ export function shakeHands(
   const same = peer !== 0 && crypto.X509_cmp(peer, tls.certificate) === 0;
   if (peer !== 0) crypto.X509_free(peer);
   if (same && ssl.SSL_get_verify_result(connection) === X509_V_OK) return "done";
-  return { otherKey: true, text: "the certificate is not the cluster's" };
+  return { kind: "other-key", text: "the certificate is not the cluster's" };
 }
