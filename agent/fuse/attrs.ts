@@ -104,8 +104,8 @@ export function setxattr(f: Server): void {
   if (!v.serving) return replyResult(f, -Errno.EROFS);
   const size = f.words[10];
   const flags = f.words[11];
-  const kill = f.words[12] & SETXATTR_ACL_KILL_SGID;
-  const nameAt = 56;
+  const kill = f.session.setxattrExt && f.words[12] & SETXATTR_ACL_KILL_SGID;
+  const nameAt = f.session.setxattrExt ? 56 : 48;
   const length = nameLengthAt(f, nameAt);
   const valueAt = nameAt + length + 1;
   const name = f.request.address + nameAt;

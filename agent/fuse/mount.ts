@@ -33,6 +33,7 @@ export function openMount(f: Server, directory: number, source: string): Session
     root: directory + 1,
     ready: false,
     minor: 0,
+    setxattrExt: false,
   };
   f.sessions.push(session);
   return session;
@@ -79,6 +80,7 @@ export function initialize(f: Server): void {
   view.setUint16(o + 28, maxPayload / 4096, true); // max_pages
   view.setUint32(o + 32, offered2 & wanted2, true);
   f.session.minor = Math.min(minor, kernelMinor);
+  f.session.setxattrExt = (offered & Init.SETXATTR_EXT) !== 0;
   f.session.ready = true;
   reply(f, 64);
 }

@@ -13,22 +13,20 @@ import {
 } from "../mirror/backing.ts";
 import {
   adoptDescriptor,
-  dropInode,
   findInode,
   Flag,
   hasName,
-  isUnused,
   loseName,
   openInode,
   openPath,
   setName,
 } from "../mirror/inodes.ts";
 import {
+  dropUnused,
   ensureBound,
   isMirrored,
   markTimes,
   prepareRename,
-  recordForget,
   recordLink,
   recordMake,
   recordRename,
@@ -78,20 +76,7 @@ export function lookup(f: Server): void {
 export function forget(f: Server, index: number, count: number): void {
   const t = f.v.inodes;
   t.lookups[index] = Math.max(0, t.lookups[index] - count);
-  dropUnused(f, index);
-}
-
-/** Forgets the inode where nobody refers to it, and its directories after it. */
-export function dropUnused(f: Server, index: number): void {
-  const t = f.v.inodes;
-  let at = index;
-  while (isUnused(t, at)) {
-    const parent = t.nameLength[at] > 0 ? t.parent[at] : 0;
-    recordForget(f.v, at);
-    dropInode(t, f.v.libc, at, true);
-    if (parent === 0) return;
-    at = parent;
-  }
+  dropUnused(f.v, index);
 }
 
 export function batchForget(f: Server): void {
@@ -349,8 +334,8 @@ function nameGone(
   if (last || hasName(t, index, parent, bytes, at, length)) loseName(t, index);
   if (last) t.bound[index] = 0;
   const up = parent;
-  dropUnused(f, index);
-  dropUnused(f, up);
+  dropUnused(f.v, index);
+  dropUnused(f.v, up);
 }
 
 export function link(f: Server): void {

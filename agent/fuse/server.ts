@@ -25,6 +25,8 @@ export interface Session {
   ready: boolean;
   /** negotiated minor version of the protocol */
   minor: number;
+  /** requests that set an extended attribute carry flags of their own (FUSE_SETXATTR_EXT) */
+  setxattrExt: boolean;
 }
 
 /** A read that waits for the disk, in a buffer of its own. */
@@ -81,7 +83,14 @@ export interface Server {
 /** Tags of offloaded calls: which table a completion belongs to. */
 export const Tag = { read: 0, fsync: 1 << 16, notify: 1 << 20 } as const;
 
-const noSession: Session = { index: -1, fd: -1, root: 0, ready: false, minor: 0 };
+const noSession: Session = {
+  index: -1,
+  fd: -1,
+  root: 0,
+  ready: false,
+  minor: 0,
+  setxattrExt: false,
+};
 
 export function createServer(v: Volume): Server {
   const request = allocate(256 << 10);

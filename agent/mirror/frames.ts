@@ -137,6 +137,8 @@ export const F = {
   appliedHigh: 28,
   sessionLow: 32,
   sessionHigh: 36,
+  // start
+  seed: 40,
   // offer: parallel arrays in the payload: count u64 hashes
   last: 36,
   // want

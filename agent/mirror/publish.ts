@@ -9,6 +9,7 @@ import { internInode, isExcluded, statInode, statLinks, statName, statSize } fro
 import { handleOf } from "./backing.ts";
 import {
   emitData,
+  emitEnsure,
   emitMake,
   emitMetadata,
   emitStage,
@@ -19,10 +20,11 @@ import {
   recordLink,
   recordPublish,
   recordTruncate,
+  scheduleContent,
 } from "./record.ts";
 import { SEEK } from "../platform/linux/constants.ts";
 import { roomForRequest } from "./stream.ts";
-import type { Volume } from "./volume.ts";
+import type { Job, Volume } from "./volume.ts";
 
 /**
  * Gives an inode that the sink does not have to the sink, then lets `commit` put it at its mirrored
@@ -40,6 +42,7 @@ export function publish(
   done: () => void,
 ): void {
   v.inodes.pins[index]++;
+  v.publishing++;
   v.jobs.push(publishing(v, index, parent, name, nameAt, length, commit, done));
 }
 
@@ -52,10 +55,10 @@ function* publishing(
   length: number,
   commit: () => boolean,
   done: () => void,
-): Generator<void, void, void> {
+): Job {
   const t = v.inodes;
   const before = t.flags[index];
-  const session = v.stream.session;
+  const epoch = v.stream.epoch;
   const follows = v.stream.active && (v.complete || isBound(v, parent));
   if (follows) {
     ensureBound(v, parent);
@@ -70,7 +73,8 @@ function* publishing(
     }
   }
   t.pins[index]--;
-  const same = v.stream.active && v.stream.session === session && follows;
+  v.publishing--;
+  const same = v.stream.active && v.stream.epoch === epoch && follows;
   v.stream.waitFor = 0;
   if (!commit()) {
     if (same && isBound(v, index)) recordForget(v, index);
@@ -80,28 +84,33 @@ function* publishing(
   }
   t.flags[index] &= ~(Flag.unmirrored | Flag.orphan);
   if (same && isBound(v, index)) recordPublish(v, index, parent, name, nameAt, length);
+  else if (v.stream.active && !v.complete && isBound(v, parent)) {
+    // A resync has listed the directory meanwhile: it must not miss the name.
+    emitEnsure(v, index, name, nameAt, length, parent);
+    scheduleContent(v, index);
+  }
   if (t.flags[index] & Flag.directory) refreshExclusions(v);
   done();
   v.stream.waitFor = 0;
 }
 
 /** Sends what is in an inode: a file's data, a directory's entries, and the metadata. */
-function* copyContent(v: Volume, index: number, path: string): Generator<void, void, void> {
+function* copyContent(v: Volume, index: number, path: string): Job {
   const t = v.inodes;
   if (t.flags[index] & Flag.regular) yield* copyData(v, index);
   else if (t.flags[index] & Flag.directory) yield* copyEntries(v, index, path);
-  while (!roomForRequest(v.stream)) yield;
+  while (!roomForRequest(v.stream)) yield false;
   emitMetadata(v, index);
   t.content[index] = Content.synced;
 }
 
-function* copyData(v: Volume, index: number): Generator<void, void, void> {
+function* copyData(v: Volume, index: number): Job {
   const t = v.inodes;
   const chunk = Math.min(maxPayload, 256 << 10);
   if (statInode(v, t, index) < 0) return;
   recordTruncateQuietly(v, index, statSize(v));
   for (let at = 0;;) {
-    while (!roomForRequest(v.stream)) yield;
+    while (!roomForRequest(v.stream)) yield false;
     const fd = openInode(t, v.libc, index, false);
     if (fd < 0) return;
     const data = Number(v.libc.sys.lseek(fd, at, SEEK.DATA));
@@ -113,7 +122,7 @@ function* copyData(v: Volume, index: number): Generator<void, void, void> {
     if (got <= 0) return;
     emitData(v, index, data, got);
     at = data + got;
-    yield;
+    yield true;
   }
 }
 
@@ -124,7 +133,7 @@ function recordTruncateQuietly(v: Volume, index: number, size: number): void {
   v.stream.waitFor = wait;
 }
 
-function* copyEntries(v: Volume, parent: number, path: string): Generator<void, void, void> {
+function* copyEntries(v: Volume, parent: number, path: string): Job {
   const t = v.inodes;
   const excludes = v.directories[t.root[parent]].excludes;
   const decoder = new TextDecoder();
@@ -132,7 +141,7 @@ function* copyEntries(v: Volume, parent: number, path: string): Generator<void, 
     const name = entry.bytes.slice(entry.at, entry.at + entry.length + 1);
     const text = decoder.decode(name.subarray(0, entry.length));
     if (!excludes.isEmpty && excludes.matchName(path, text)) continue;
-    while (!roomForRequest(v.stream)) yield;
+    while (!roomForRequest(v.stream)) yield false;
     const dir = openInode(t, v.libc, parent, false);
     if (dir < 0 || statName(v, dir, entry.address) < 0) continue;
     const device = handleOf(v, t, dir, entry.address);

@@ -6,7 +6,7 @@
 import { FALLOC, Statx } from "../platform/linux/constants.ts";
 import { statInode, statSize } from "./backing.ts";
 import { F, FrameFlag, headerSize, Mask, Op } from "./frames.ts";
-import { Content, Flag, type Inodes, pathOf } from "./inodes.ts";
+import { Content, dropInode, Flag, type Inodes, isUnused, pathOf } from "./inodes.ts";
 import { loadInodeFlags, loadXattrs, openPathOf, readXattr, xattrNamesAt } from "./metadata.ts";
 import { Stat } from "./stats.ts";
 import { begin, commit } from "./stream.ts";
@@ -19,7 +19,7 @@ export function isMirrored(v: Volume, index: number): boolean {
 
 /** True where the sink knows the inode by its number. */
 export function isBound(v: Volume, index: number): boolean {
-  return v.inodes.bound[index] === v.stream.session;
+  return v.inodes.bound[index] === v.stream.epoch;
 }
 
 /** True where the sink has, or is being given, the content: changes of it must follow. */
@@ -49,7 +49,7 @@ export function ensureBound(v: Volume, index: number): void {
   const t = v.inodes;
   if (isBound(v, index)) return;
   if (index <= t.roots) {
-    t.bound[index] = v.stream.session;
+    t.bound[index] = v.stream.epoch;
     return;
   }
   if (t.flags[index] & Flag.nameless || t.nameLength[index] === 0) {
@@ -64,7 +64,7 @@ export function ensureBound(v: Volume, index: number): void {
     v.stream.memory.view.setUint16(at + F.nameLength, length, true);
     putName(v, at, headerSize, t.names, t.nameAt[index], length);
     commit(v.stream, at);
-    t.bound[index] = v.stream.session;
+    t.bound[index] = v.stream.epoch;
     t.content[index] = Content.synced;
     return;
   }
@@ -112,7 +112,7 @@ export function emitEnsure(
   putName(v, at, headerSize, name, nameAt, length);
   if (symlink) putName(v, at, headerSize + length + 1, v.scratch.list.bytes, 0, target);
   commit(v.stream, at);
-  t.bound[index] = v.stream.session;
+  t.bound[index] = v.stream.epoch;
   if (hasXattrs > 0) emitXattrs(v, index, hasXattrs);
   if (!(t.flags[index] & (Flag.directory | Flag.regular))) {
     t.content[index] = Content.synced;
@@ -180,7 +180,7 @@ export function recordMake(
   v.stream.words[i + F.gid / 4] = gid;
   putName(v, at, headerSize, name, nameAt, length);
   if (target) putName(v, at, headerSize + length + 1, target, 0, targetLength);
-  t.bound[index] = v.stream.session;
+  t.bound[index] = v.stream.epoch;
   t.content[index] = Content.synced;
   finish(v, at, 0, true);
   markTimes(v, index);
@@ -461,7 +461,7 @@ export function emitStage(v: Volume, index: number, root: number, target: number
   putMake(v, at, root, 0, target);
   putName(v, at, headerSize + 1, v.scratch.list.bytes, 0, target);
   commit(v.stream, at);
-  t.bound[index] = v.stream.session;
+  t.bound[index] = v.stream.epoch;
   t.content[index] = Content.syncing;
 }
 
@@ -484,7 +484,7 @@ export function emitMake(
   putName(v, at, headerSize, name, nameAt, length);
   putName(v, at, headerSize + length + 1, v.scratch.list.bytes, 0, target);
   commit(v.stream, at);
-  t.bound[index] = v.stream.session;
+  t.bound[index] = v.stream.epoch;
   t.content[index] = Content.syncing;
 }
 
@@ -511,6 +511,19 @@ export function emitMetadata(v: Volume, index: number): void {
   const names = loadXattrs(v, index);
   if (names > 0) emitXattrs(v, index, names);
   emitFileEnd(v, index);
+}
+
+/** Forgets the inode where nobody refers to it, and its directories after it. */
+export function dropUnused(v: Volume, index: number): void {
+  const t = v.inodes;
+  let at = index;
+  while (isUnused(t, at)) {
+    const parent = t.nameLength[at] > 0 ? t.parent[at] : 0;
+    recordForget(v, at);
+    dropInode(t, v.libc, at, true);
+    if (parent === 0) return;
+    at = parent;
+  }
 }
 
 /** Notes that the sink's times of this inode differ until {@link flushTimes}. */

@@ -27,6 +27,8 @@ export interface Stream {
   ackedSeq: number;
   /** names the stream: a link can be resumed only within it */
   session: number;
+  /** counts streams: what the sink was told of in an earlier one it does not know */
+  epoch: number;
   /** frames are recorded: a sink is attached or may come back */
   active: boolean;
   /** every reply needs the sink (PRIM, and from the moment it is told that it is in sync) */
@@ -58,6 +60,7 @@ export function createStream(size: number, checksums: boolean, stats: Float64Arr
     lastSeq: 0,
     ackedSeq: 0,
     session: 0,
+    epoch: 1,
     active: false,
     mustAck: false,
     checksums,
@@ -79,6 +82,7 @@ export function resetStream(s: Stream, session: number): void {
   s.wrap = -1;
   s.ackedSeq = s.lastSeq;
   s.session = session;
+  s.epoch++;
 }
 
 /** Bytes in the ring that the sink has not acknowledged. */

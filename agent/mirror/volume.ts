@@ -16,6 +16,12 @@ export interface Directory {
   fd: number;
 }
 
+/**
+ * Work of several steps in the loop. It yields true where it could go on at once, false where it waits for
+ * room in the stream or for something that a descriptor of the loop announces.
+ */
+export type Job = Generator<boolean, void, void>;
+
 export interface Volume {
   libc: Libc;
   offload: Offload;
@@ -39,7 +45,9 @@ export interface Volume {
   /** directories that a walk under way must still list */
   lateDirectories: number[];
   /** multi-step work of the loop (publishing, resync), resumed while there is room in the stream */
-  jobs: Generator<void, void, void>[];
+  jobs: Job[];
+  /** inodes on their way from an excluded to a mirrored name */
+  publishing: number;
   /** test builds only: how the mirror is to break its promises */
   sabotage: string;
   note(level: "info" | "warning" | "error", text: string): void;

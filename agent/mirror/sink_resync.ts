@@ -1,0 +1,323 @@
+/**
+ * The sink's half of a resync: names and inodes are made as the source says, zones are compared at the
+ * very position of the stream at which the source took its hashes, and what the source does not have goes.
+ */
+import { Errno, S, Statx } from "../platform/linux/constants.ts";
+import { handleOf, statFd, statInode, statLinks, statMode } from "./backing.ts";
+import { statName, statSize } from "./backing.ts";
+import {
+  applyAttributes,
+  bindName,
+  confirmName,
+  directoryFd,
+  f64,
+  fixAttributes,
+  type Identity,
+  linkInode,
+  makeObject,
+  u16,
+  u32,
+} from "./apply.ts";
+import { emptyDirectory, isDots, isStageName, readDirectory, removeTree } from "./directory.ts";
+import { F, FrameFlag, headerSize, Mask, Op, zoneSize, zonesPerOffer } from "./frames.ts";
+import { adoptDescriptor, findInode, Flag, isLive, openInode, pathOf } from "./inodes.ts";
+import {
+  dropXattr,
+  loadInodeFlags,
+  loadXattrs,
+  lockingInodeFlags,
+  storeInodeFlags,
+  xattrNamesAt,
+} from "./metadata.ts";
+import { answer, endAnswer, resetSink, type Sink } from "./sink.ts";
+import { hashZone, mapHoles, readZones } from "./zones.ts";
+
+export function applyResync(
+  s: Sink,
+  identity: Identity,
+  op: number,
+  index: number,
+  at: number,
+): number {
+  switch (op) {
+    case Op.start:
+      return applyStart(s, at);
+    case Op.ensure:
+      return applyEnsure(s, identity, index, at);
+    case Op.xattrs:
+      return keepXattrs(s, index, at);
+    case Op.directoryBegin:
+      return beginListing(s, index);
+    case Op.directoryEnd:
+      return endListing(s, index, at);
+    case Op.offer:
+      return applyOffer(s, index, at);
+    case Op.fileEnd:
+      return applyFileEnd(s, index, at);
+    case Op.inSync:
+      s.syncing = false;
+      s.listings.clear();
+      s.inSync();
+      return 0;
+    default:
+      return -Errno.EPROTO;
+  }
+}
+
+/** A new stream: whatever was known of the source's numbers is void. */
+function applyStart(s: Sink, at: number): number {
+  s.session = u32(s, at, F.sessionLow) + u32(s, at, F.sessionHigh) * 4294967296;
+  s.hashSeed = BigInt(u32(s, at, F.seed));
+  s.syncing = true;
+  resetSink(s);
+  for (const [i] of s.v.directories.entries()) {
+    const fd = directoryFd(s, i + 1);
+    if (fd < 0) return fd;
+    emptyDirectory(s.v, fd, isStageName);
+  }
+  s.paused = true;
+  s.outdated("a resync has begun");
+  return 0;
+}
+
+const typeChanged = (a: number, b: number) => (a & S.IFMT) !== (b & S.IFMT);
+
+function applyEnsure(s: Sink, identity: Identity, index: number, at: number): number {
+  const parent = u32(s, at, F.parent);
+  const length = u16(s, at, F.nameLength);
+  const dir = directoryFd(s, parent);
+  if (dir < 0) return dir;
+  const nameAt = at + headerSize;
+  confirmName(s, parent, nameAt, length);
+  const name = s.in.address + nameAt;
+  const stat = statName(s.v, dir, name);
+  if (stat < 0 && stat !== -Errno.ENOENT) return stat;
+  if (stat === 0 && !fits(s, index, at, dir, name, name + length + 1)) {
+    const removed = removeStubborn(s, dir, name);
+    if (removed < 0) return removed;
+  }
+  if (isLive(s.t, index)) {
+    // One of several names of an inode that is here already.
+    if (!isAt(s, index, dir, name)) {
+      const r = linkInode(s, index, dir, name);
+      if (r < 0) return r;
+    }
+    return 0;
+  }
+  if (statName(s.v, dir, name) < 0) {
+    identity.become(0, 0, 0);
+    const mode = u32(s, at, F.mode);
+    const type = mode & S.IFMT;
+    const made = makeObject(
+      s,
+      dir,
+      name,
+      type | (type === S.IFDIR ? 0o700 : 0o600),
+      at,
+      name + length + 1,
+    );
+    if (made < 0) return made;
+    const bound = bindName(s, index, parent, nameAt, length, dir, name);
+    if (bound < 0) return bound;
+    if (made > 0) adoptDescriptor(s.t, s.v.libc, index, made);
+  } else {
+    const bound = bindName(s, index, parent, nameAt, length, dir, name);
+    if (bound < 0) return bound;
+    const flags = loadInodeFlags(s.v, index, s.t);
+    if (flags & lockingInodeFlags) {
+      const r = storeInodeFlags(s.v, s.t, index, flags & ~lockingInodeFlags);
+      if (r < 0) return r;
+    }
+    statInode(s.v, s.t, index);
+  }
+  if (!(u16(s, at, F.flags) & FrameFlag.hasXattrs)) {
+    const r = removeXattrs(s, index, new Set());
+    if (r < 0) return r;
+    statInode(s.v, s.t, index);
+  }
+  return fixAttributes(s, index, at);
+}
+
+/** True where the name leads to `index` already. */
+function isAt(s: Sink, index: number, dir: number, name: number): boolean {
+  const device = handleOf(s.v, s.t, dir, name);
+  return device >= 0 && findInode(s.t, s.v.scratch.handleWords, 0, device) === index;
+}
+
+const latin1 = new TextDecoder("latin1");
+
+/** Whether what stands at the name (in `scratch.statx`) can become the source's inode `index`. */
+function fits(
+  s: Sink,
+  index: number,
+  at: number,
+  dir: number,
+  name: number,
+  target: number,
+): boolean {
+  const x = s.v.scratch.statxWords;
+  const mode = u32(s, at, F.mode);
+  const here = statMode(s.v);
+  const links = statLinks(s.v);
+  if (typeChanged(mode, here)) return false;
+  const type = mode & S.IFMT;
+  if (type === S.IFBLK || type === S.IFCHR) {
+    if (x[Statx.rdevMajor / 4] !== u32(s, at, F.rdevMajor)) return false;
+    if (x[Statx.rdevMinor / 4] !== u32(s, at, F.rdevMinor)) return false;
+  }
+  if (type === S.IFLNK) {
+    const length = u16(s, at, F.targetLength);
+    const n = s.v.libc.sys.readlinkat(dir, name, s.v.scratch.list.address, 4096);
+    if (n !== length) return false;
+    const from = target - s.in.address;
+    for (let i = 0; i < n; i++) {
+      if (s.v.scratch.list.bytes[i] !== s.in.bytes[from + i]) return false;
+    }
+  }
+  const device = handleOf(s.v, s.t, dir, name);
+  if (device < 0) return false;
+  const bound = findInode(s.t, s.v.scratch.handleWords, 0, device);
+  if (isLive(s.t, index)) return bound === index;
+  if (bound > 0) return false;
+  // Names that share an inode here but not there must part.
+  return type === S.IFDIR || links <= 1 || u32(s, at, F.links) > 1;
+}
+
+/** Removes a name and all below it, also what is marked immutable. */
+function removeStubborn(s: Sink, dir: number, name: number): number {
+  const r = removeTree(s.v, dir, name);
+  if (r !== -Errno.EPERM && r !== -Errno.ENOTEMPTY && r !== -Errno.EACCES) return r;
+  unlock(s, dir, name);
+  return removeTree(s.v, dir, name);
+}
+
+function unlock(s: Sink, dir: number, name: number): void {
+  const { sys } = s.v.libc;
+  const fd = sys.openat(dir, name, 0o2000000 | 0o4000, 0);
+  if (fd < 0) return;
+  const small = s.v.scratch.small;
+  if (sys.ioctl(fd, 0x80086601, small.address + 16) === 0) {
+    const flags = small.view.getUint32(16, true);
+    if (flags & lockingInodeFlags) {
+      small.view.setUint32(16, flags & ~lockingInodeFlags, true);
+      sys.ioctl(fd, 0x40086602, small.address + 16);
+    }
+  }
+  sys.close(fd);
+}
+
+/** Removes the extended attributes that the source does not have; their values follow one by one. */
+function keepXattrs(s: Sink, index: number, at: number): number {
+  if (!isLive(s.t, index)) return -Errno.ESTALE;
+  const length = u32(s, at, F.count);
+  const names = latin1.decode(s.in.bytes.subarray(at + headerSize, at + headerSize + length));
+  return removeXattrs(s, index, new Set(names.split("\0")));
+}
+
+function removeXattrs(s: Sink, index: number, keep: Set<string>): number {
+  const n = loadXattrs(s.v, index, s.t);
+  const from = xattrNamesAt;
+  for (let at = from; at < from + n;) {
+    const end = s.v.scratch.list.bytes.indexOf(0, at);
+    const name = latin1.decode(s.v.scratch.list.bytes.subarray(at, end));
+    if (!keep.has(name)) {
+      const r = dropXattr(s.v, s.t, index, s.v.scratch.list.address + at);
+      if (r < 0 && r !== -Errno.ENODATA) return r;
+    }
+    at = end + 1;
+  }
+  return 0;
+}
+
+/** Notes what is in a directory: what the source does not confirm until its end is removed. */
+function beginListing(s: Sink, index: number): number {
+  if (!isLive(s.t, index)) return 0; // removed meanwhile
+  const names = new Set<string>();
+  const { excludes } = s.v.directories[s.t.root[index]];
+  const path = excludes.isEmpty ? "" : pathOf(s.t, index);
+  const decoder = new TextDecoder();
+  for (const entry of readDirectory(s.v, s.t, index)) {
+    const bytes = entry.bytes.subarray(entry.at, entry.at + entry.length);
+    if (!excludes.isEmpty && excludes.matchName(path, decoder.decode(bytes))) continue;
+    names.add(latin1.decode(bytes));
+  }
+  s.listings.set(index, names);
+  return 0;
+}
+
+function endListing(s: Sink, index: number, at: number): number {
+  const names = s.listings.get(index);
+  s.listings.delete(index);
+  if (!isLive(s.t, index)) return 0;
+  if (names && names.size > 0) {
+    const fd = directoryFd(s, index);
+    if (fd < 0) return fd;
+    for (const name of names) {
+      const r = removeNamed(s, fd, name);
+      if (r < 0) return r;
+    }
+  }
+  const r = applyAttributes(s, index, at, Mask.times);
+  if (r < 0) return r;
+  return storeInodeFlags(s.v, s.t, index, u32(s, at, F.inodeFlags));
+}
+
+function removeNamed(s: Sink, dir: number, name: string): number {
+  const to = s.v.scratch.text;
+  if (isDots(new Uint8Array([...name].map((c) => c.charCodeAt(0))), 0, name.length)) return 0;
+  for (let i = 0; i < name.length; i++) to.bytes[i] = name.charCodeAt(i);
+  to.bytes[name.length] = 0;
+  return removeStubborn(s, dir, to.address);
+}
+
+/** Compares the zones that the source offers and asks for those that differ. */
+function applyOffer(s: Sink, index: number, at: number): number {
+  const offset = f64(s, at, F.offset);
+  const count = u32(s, at, F.count);
+  if (count > zonesPerOffer) return -Errno.EPROTO;
+  let low = 0;
+  let high = 0;
+  if (isLive(s.t, index)) {
+    const fd = openInode(s.t, s.v.libc, index, false);
+    if (fd < 0) return fd;
+    const stat = statFd(s.v, fd);
+    if (stat < 0) return stat;
+    const length = Math.max(0, Math.min(count * zoneSize, statSize(s.v) - offset));
+    if (length > 0) {
+      mapHoles(s.v, s.zones, fd, offset, length);
+      const read = readZones(s.v, s.zones, fd, offset, length);
+      if (read < 0) return read;
+    }
+    for (let i = 0; i < count; i++) {
+      const theirs = s.in.view.getBigUint64(at + headerSize + i * 8, true);
+      const ours = hashZone(s.zones, i, length - i * zoneSize, s.hashSeed);
+      if (ours === theirs) continue;
+      if (i < 32) low |= 1 << i;
+      else high |= 1 << (i - 32);
+    }
+  }
+  const said = answer(s, Op.want, index, 0);
+  s.out.view.setFloat64(said + F.offset, offset, true);
+  s.outWords[(said + F.count) >>> 2] = count;
+  s.outWords[(said + F.wantLow) >>> 2] = low >>> 0;
+  s.outWords[(said + F.wantHigh) >>> 2] = high >>> 0;
+  endAnswer(s, said);
+  return 0;
+}
+
+/** Size, times and inode flags as they are at the source: the file is equal now. */
+function applyFileEnd(s: Sink, index: number, at: number): number {
+  if (!isLive(s.t, index)) return 0;
+  if (s.t.flags[index] & Flag.regular) {
+    const fd = openInode(s.t, s.v.libc, index, true);
+    if (fd < 0) return fd;
+    const stat = statFd(s.v, fd);
+    if (stat < 0) return stat;
+    const size = f64(s, at, F.size);
+    if (statSize(s.v) !== size && s.v.libc.sys.ftruncate(fd, size) < 0) return -s.v.libc.errno();
+    s.changed(index, 0, 0);
+  }
+  const r = applyAttributes(s, index, at, Mask.times);
+  if (r < 0) return r;
+  return storeInodeFlags(s.v, s.t, index, u32(s, at, F.inodeFlags));
+}
