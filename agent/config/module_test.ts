@@ -35,6 +35,24 @@ const mistakes: ExpectedMistake[] = [
   ['["alpha", "beta"]', `"alpha" ${HERE}`, "nodes", /an array of strings, .*write \["alpha"\]/],
   // variables
   [
+    'stop = "pg_ctlcluster ${vars.version} main stop -m fast"',
+    `stop = "stop \${vars.versoin}" ${HERE}`,
+    "application.stop",
+    /did you mean "\$\{vars.version\}"\?/,
+  ],
+  [
+    'version = "15"',
+    `version = "15"\na = "\${vars.b}" ${HERE}\nb = "\${vars.a}"`,
+    "vars.a",
+    /lead back to itself, found \$\{vars.a\} → \$\{vars.b\} → \$\{vars.a\}/,
+  ],
+  [
+    'path = "/srv/wal"',
+    `path = "wal/\${vars.version}" ${HERE}`,
+    "mirror.directories[1].path",
+    /found "wal\/15" \(from "wal\/\$\{vars.version\}"\); it must begin/,
+  ],
+  [
     'version = "15"',
     `version = 15 ${HERE}`,
     "vars.version",
