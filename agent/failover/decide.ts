@@ -244,9 +244,11 @@ function nextDeadline(state: ModuleState): number | undefined {
     state.phase === "stopped" ? state.retryAt : undefined,
     state.deadline,
     state.phase === "claiming" ? state.claim?.deadline : undefined,
-    state.following?.link === "idle" ? state.following.retryAt : undefined,
+    state.phase === "following" && state.following?.link === "idle"
+      ? state.following.retryAt
+      : undefined,
   ];
-  const sink = state.serving?.sink;
+  const sink = state.phase === "serving" ? state.serving?.sink : undefined;
   if (sink === "lost" || sink === "admitted") times.push(state.serving?.deadline);
   const finite = times.filter((t): t is number => t !== undefined && Number.isFinite(t));
   return finite.length === 0 ? undefined : Math.min(...finite);

@@ -30,6 +30,10 @@ export function shut(d: Draft): void {
   state.retryAt = undefined;
   if (state.phase === "stopped" || state.phase === "closing") return;
   if (state.phase === "following") confess(d, "this node stops to follow");
+  // A generation that was never served in is taken back.
+  if (state.phase === "raising" && state.claim?.before) {
+    store(d, { ...state.claim.before, stopped: state.record.stopped });
+  }
   state.claim = undefined;
   state.phase = "closing";
   state.deadline = d.now + closeLimit;

@@ -106,7 +106,7 @@ export function progress(d: Draft, made: Progress): void {
 export function sourceLost(d: Draft, reason: string, lagging: boolean): void {
   const { state } = d;
   const own = state.serving;
-  if (!own) return;
+  if (!own || state.phase !== "serving") return;
   if (own.sink === "synced" || (lagging && (own.sink === "linked" || own.sink === "dropping"))) {
     const limit = own.sink === "dropping" ? own.deadline : Infinity;
     lose(d, reason, Math.min(limit, d.now + state.settings.heartbeatTimeout));

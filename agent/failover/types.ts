@@ -161,7 +161,14 @@ export interface ModuleState {
   peer: PeerKnowledge;
   serving: Serving | undefined;
   following: Following | undefined;
-  claim: (Claim & { deadline: number; revision: number }) | undefined;
+  claim:
+    | (Claim & {
+      deadline: number;
+      revision: number;
+      /** the record as it was, once the claimed generation is being written */
+      before: ModuleRecord | undefined;
+    })
+    | undefined;
   /** claim of the peer that this node stands back for */
   granted: { id: string; revision: number } | undefined;
   /**

@@ -69,6 +69,7 @@ function claim(d: Draft, force: boolean): void {
     force,
     deadline: d.now + Math.max(2000, 2 * state.settings.heartbeatTimeout),
     revision: 0,
+    before: undefined,
   };
   state.following = undefined;
   state.phase = "claiming";
@@ -108,8 +109,9 @@ function raise(d: Draft): void {
   state.phase = "raising";
   state.granted = undefined;
   state.outdated = undefined;
+  const before = state.record;
   const revision = store(d, {
-    ...nextHistory(state.record, own.generation, own.id),
+    ...nextHistory(before, own.generation, own.id),
     copy: "good",
     last: "served",
     peerInSync: false,
@@ -118,13 +120,19 @@ function raise(d: Draft): void {
     replace: false,
     session: "",
   });
-  state.claim = { ...own, revision };
+  state.claim = { ...own, revision, before };
 }
 
 /** Phase `raising`: serves once the generation is on disk. */
 export function advanceRaising(d: Draft): void {
   const { state } = d;
   if (!state.claim || state.stored < state.claim.revision) return;
+  // The disk took its time, and the peer serves meanwhile: nothing was acknowledged here yet.
+  const { before } = state.claim;
+  if (before && peerServes(state)) {
+    store(d, before);
+    return withdraw(d, `${state.settings.peer} serves ${state.settings.module} in the meantime`);
+  }
   state.phase = "starting";
   d.actions.push({ kind: "serve" });
 }
