@@ -86,7 +86,8 @@ function unreadable(dir: string, error: unknown): Finding {
 /** A file that was probably meant to be a module: `app.tml`. Backups and notes are none. */
 function misnamed(file: string): Finding[] {
   const extension = extname(file).slice(1).toLowerCase();
-  const alike = ["toml", "yaml", "yml"].some((known) => editDistance(extension, known) === 1);
+  const alike = /^[a-z]+$/.test(extension) &&
+    ["toml", "yaml", "yml"].some((known) => editDistance(extension, known) === 1);
   if (!alike) return [];
   return [finding({
     severity: "warning",
