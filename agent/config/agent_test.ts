@@ -51,7 +51,7 @@ const mistakes: ExpectedMistake[] = [
     'encryption = "on"',
     `encryption = "no" ${HERE}`,
     "cluster.encryption",
-    /"on" or "off", found "no"/,
+    /"on" or "off", found "no"; did you mean "off"/,
   ],
   ['encryption = "on"', `encryption = 1979-05-27 ${HERE}`, "cluster.encryption", /found a date/],
   ['level = "info"', `level = "warn" ${HERE}`, "log.level", /did you mean "warning"/],
@@ -325,6 +325,14 @@ Deno.test("missing nodes and missing names say what to write", () => {
     show(parseAgentConfig(single, "c.toml").findings),
     /error 1 nodes: .*write two brackets/,
   );
+});
+
+Deno.test("a misspelt key is complained of once, not also as the key that is missing", () => {
+  const text = changed(AGENT_TEXT, 'name = "beta"', 'nmae = "beta"');
+  const { findings } = parseAgentConfig(text, "c.toml");
+  assert.deepEqual(findings.map((f) => f.key), ["nodes[1].nmae"]);
+  const tables = parseAgentConfig(AGENT_TEXT.replaceAll("[[nodes]]", "[[node]]"), "c.toml");
+  assert.deepEqual(tables.findings.map((f) => f.key), ["node"]);
 });
 
 Deno.test("a witness of etcd on a node is warned of and accepted", () => {

@@ -59,6 +59,7 @@ const mistakes: ExpectedMistake[] = [
     /a string, found 15; write it in quotes/,
   ],
   // directories
+  ["[mirror]\nsync", `[mirorr] ${HERE}\nsync`, "mirorr", /did you mean mirror/],
   ['path = "/srv/wal"', `path = "/" ${HERE}`, "mirror.directories[1].path", /the root directory/],
   ['path = "/srv/wal"', `path = "/usr" ${HERE}`, "mirror.directories[1].path", /the system itself/],
   [

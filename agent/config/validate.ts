@@ -29,8 +29,30 @@ export function validate<S extends z.ZodType>(
   return {
     value: undefined,
     partly: salvage(schema, input) as Partly<z.output<S>> | undefined,
-    mistakes: result.error.issues.flatMap((issue) => explain(schema, input, issue)),
+    mistakes: withoutEchoes(
+      result.error.issues.flatMap((issue) => explain(schema, input, issue)),
+      schema,
+      input,
+    ),
   };
+}
+
+/** Leaves out keys that are missing only because they stand there misspelt. */
+function withoutEchoes(mistakes: Mistake[], schema: z.ZodType, input: unknown): Mistake[] {
+  const misspelt = new Set(mistakes.flatMap(({ path }) => {
+    const table = path.slice(0, -1);
+    const known = keysOfTable(schemaAt(schema, table));
+    const key = String(path[path.length - 1]);
+    const meant = path.length === 0 || known.includes(key) ? undefined : nearest(key, known);
+    return meant === undefined ? [] : formatPath([...table, meant]);
+  }));
+  return mistakes.filter(({ path }) =>
+    valueAt(input, path) !== undefined || !misspelt.has(formatPath(path))
+  );
+}
+
+function keysOfTable(schema: z.ZodType | undefined): string[] {
+  return schema instanceof z.ZodObject ? Object.keys(schema.shape) : [];
 }
 
 /** Turns mistakes into findings: adds the file, the line and what was found. */
@@ -146,8 +168,7 @@ function explain(schema: z.ZodType, input: unknown, issue: z.core.$ZodIssue): Mi
 }
 
 function unknownKey(schema: z.ZodType, path: Path, key: string): Mistake {
-  const inner = schemaAt(schema, path);
-  const known = inner instanceof z.ZodObject ? Object.keys(inner.shape) : [];
+  const known = keysOfTable(schemaAt(schema, path));
   const meant = nearest(key, known);
   const elsewhere = knownKeys(schema).filter((k) => k.split(".").at(-1)?.replace("[]", "") === key);
   const hint = elsewhere.length > 0

@@ -122,9 +122,15 @@ export function oneOf<const W extends string>(words: readonly W[]): Kind<W> {
     read: (value) => {
       const word = words.find((w) => w === value);
       if (word !== undefined) return { value: word };
-      const alike = new Map([[true, ["on", "auto"]], [false, ["off", "none"]]]);
-      const meant = typeof value === "boolean"
-        ? words.find((w) => alike.get(value)!.includes(w))
+      const alike: Record<string, string[]> = {
+        true: ["on", "auto"],
+        yes: ["on"],
+        false: ["off", "none"],
+        no: ["off", "none"],
+      };
+      const spoken = alike[String(value).toLowerCase()];
+      const meant = spoken !== undefined
+        ? words.find((w) => spoken.includes(w))
         : typeof value === "string"
         ? nearest(value, words)
         : undefined;
