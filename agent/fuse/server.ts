@@ -13,6 +13,7 @@ import { hold } from "../mirror/stream.ts";
 import { Stat } from "../mirror/stats.ts";
 import type { Volume } from "../mirror/volume.ts";
 import { writeAttributes } from "./attributes.ts";
+import { createNotifySlots, type NotifySlots } from "./invalidate.ts";
 import { attrSize, entrySize, In, outHeader } from "./protocol.ts";
 
 export interface Session {
@@ -76,6 +77,9 @@ export interface Server {
   fsyncs: PendingFsync[];
   /** the backing file system reads without waiting (RWF_NOWAIT) */
   nowait: boolean;
+  /** inodes whose cached pages the kernel is to drop, and the notifications under way */
+  invalidations: Set<number>;
+  notify: NotifySlots;
   /** a local disk said EIO: reported once */
   failing: string;
 }
@@ -122,6 +126,8 @@ export function createServer(v: Volume): Server {
     })),
     fsyncs: [],
     nowait: true,
+    invalidations: new Set(),
+    notify: createNotifySlots(),
     failing: "",
   };
 }

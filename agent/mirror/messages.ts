@@ -47,7 +47,10 @@ export type Command =
   | { kind: "unlink"; reason: string }
   /** Source without a link: release what is held, go on without a peer. Answered by `alone`. */
   | { kind: "alone" }
-  /** The sink has noted durably that it is in sync; the source may now rely on it. */
+  /**
+   * What the sink reported (`sink-in-sync`, or `sink-outdated` at the start of a resync) is noted durably:
+   * it goes on. Without this word it applies nothing further.
+   */
   | { kind: "sink-noted" }
   /** Stops serving: held requests fail with EIO, mounts go, follower mounts come. Answered by `following`. */
   | { kind: "follow" }
@@ -69,8 +72,11 @@ export type Report =
   | { kind: "in-sync" }
   /** Sink: the source declares us in sync; note it durably, then answer `sink-noted`. */
   | { kind: "sink-in-sync" }
-  /** Sink: this node's copy stopped being usable as it is (a resync began, an operation failed). */
-  | { kind: "sink-outdated"; reason: string }
+  /**
+   * Sink: this node's copy stops being usable as it is: a resync begins (`paused`: nothing is applied
+   * until `sink-noted`), or an operation could not be applied here.
+   */
+  | { kind: "sink-outdated"; reason: string; paused: boolean }
   /** Source: resync progress, about once a second. */
   | { kind: "progress"; filesDone: number; bytesCompared: number; bytesSent: number; phase: string }
   /** A sentence for the events, at a level. */

@@ -32,7 +32,7 @@ function finish(v: Volume, at: number, bytes: number, wait: boolean): void {
   const seq = commit(v.stream, at);
   v.stats[Stat.ops]++;
   v.stats[Stat.bytes] += bytes;
-  if (wait && v.stream.mustAck) v.stream.waitFor = seq;
+  if (wait && v.stream.mustAck && v.sabotage !== "ack-early") v.stream.waitFor = seq;
 }
 
 function putName(v: Volume, at: number, to: number, bytes: Uint8Array, from: number, n: number) {

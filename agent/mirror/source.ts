@@ -182,7 +182,9 @@ function takeAnswer(s: Source, at: number, length: number): string {
       );
     case Op.ack: {
       const seq = word(F.appliedLow) + word(F.appliedHigh) * 4294967296;
-      if (seq > stream.lastSeq) return `The sink acknowledges ${seq}, the last was ${stream.lastSeq}`;
+      if (seq > stream.lastSeq) {
+        return `The sink acknowledges ${seq}, the last was ${stream.lastSeq}`;
+      }
       if (seq > stream.ackedSeq) s.progressAt = performance.now();
       acknowledge(stream, seq);
       s.v.stats[Stat.appliedSeq] = seq;
