@@ -51,6 +51,7 @@ export type CheckKind =
 export interface CheckConfig {
   name: string;
   kind: CheckKind;
+  /** in the kind's own terms; "" for a vip or disk check stands for all of the module's */
   target: string;
   on: "primary" | "secondary" | "both" | "before-start";
   interval: number;
@@ -93,7 +94,7 @@ export interface ModuleConfig {
 export interface Finding {
   severity: "error" | "warning";
   file: string;
-  /** 1-based; undefined where the mistake is an absent key or the file as a whole */
+  /** 1-based; of an absent key the line of its table; undefined for the file as a whole */
   line: number | undefined;
   /** dotted path, e.g. `heartbeat.timeout` or `nodes[1].addresses` */
   key: string;
