@@ -237,6 +237,7 @@ function openTls(libc: Libc, fd: number, connection: number, recordsPerKey: numb
       ssl.SSL_free(connection);
       crypto.BIO_free(ring);
       crypto.ERR_clear_error();
+      openssl.close();
       sys.close(fd);
     },
   };

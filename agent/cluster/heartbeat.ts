@@ -77,7 +77,10 @@ interface Peer {
   /** the instance before the present one */
   retired: string | undefined;
   up: boolean;
+  /** since when both sides have had the time to hear each other */
   upSince: number;
+  /** since when this agent listens */
+  listenedSince: number;
   heardAt: number | undefined;
   silentSaid: boolean;
   lastRound: number;
@@ -118,6 +121,7 @@ export function createHeartbeat(options: HeartbeatOptions): Heartbeat {
     retired: undefined,
     up: false,
     upSince: startedAt,
+    listenedSince: startedAt,
     heardAt: undefined,
     silentSaid: false,
     lastRound: -1,
@@ -327,13 +331,15 @@ export function createHeartbeat(options: HeartbeatOptions): Heartbeat {
     for (const peer of peers.values()) {
       peer.answers = maxAnswers;
       if (stoodStill > 0) {
-        peer.upSince = later(peer.upSince);
+        // The peer missed us meanwhile, and will say so until it has heard us again.
+        peer.upSince = time;
+        peer.listenedSince = later(peer.listenedSince);
         if (peer.heardAt !== undefined) peer.heardAt = later(peer.heardAt);
         for (const link of peer.links) {
           if (link.heardAt !== undefined) link.heardAt = later(link.heardAt);
         }
       }
-      const silentMs = time - (peer.heardAt ?? peer.upSince);
+      const silentMs = time - (peer.heardAt ?? peer.listenedSince);
       if (!peer.silentSaid && silentMs >= timeout) {
         peer.silentSaid = true;
         peer.up = false;

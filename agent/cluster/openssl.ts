@@ -124,6 +124,8 @@ export interface OpenSsl {
   readonly ssl: Calls<typeof sslSymbols>;
   readonly crypto: Calls<typeof cryptoSymbols>;
   readonly scratch: Memory;
+  /** Frees the tables; connections and contexts are not touched. */
+  close(): void;
 }
 
 /** What a failed call left in the thread's error queue. */
@@ -151,12 +153,16 @@ export interface TlsContext {
  */
 export function openOpenSsl(): OpenSsl {
   try {
+    const ssl = Deno.dlopen("libssl.so.3", sslSymbols);
+    const crypto = Deno.dlopen("libcrypto.so.3", cryptoSymbols);
     return {
-      ssl: Deno.dlopen("libssl.so.3", sslSymbols).symbols as unknown as Calls<typeof sslSymbols>,
-      crypto: Deno.dlopen("libcrypto.so.3", cryptoSymbols).symbols as unknown as Calls<
-        typeof cryptoSymbols
-      >,
+      ssl: ssl.symbols as unknown as Calls<typeof sslSymbols>,
+      crypto: crypto.symbols as unknown as Calls<typeof cryptoSymbols>,
       scratch: allocate(1024),
+      close() {
+        ssl.close();
+        crypto.close();
+      },
     };
   } catch (error) {
     throw new ClusterError(
@@ -261,10 +267,11 @@ export function createTlsContext(openssl: OpenSsl, identity: Identity): TlsConte
   return { openssl, context, certificate };
 }
 
-/** Frees a context. Connections made from it live on: each holds a reference. */
+/** Frees a context, and the tables it came from. Connections made from it live on: each holds a reference. */
 export function freeTlsContext({ openssl, context, certificate }: TlsContext): void {
   openssl.ssl.SSL_CTX_free(context);
   openssl.crypto.X509_free(certificate);
+  openssl.close();
 }
 
 /**
