@@ -4,14 +4,14 @@ import { dirname, join, resolve } from "node:path";
 import { compileExcludes, type Excludes } from "../mirror/exclude.ts";
 import { finding } from "./finding.ts";
 import {
-  MEMORY_FILE_SYSTEMS,
-  type Mount,
-  mountOf,
+  type FilesystemPath,
+  locate,
+  mountAt,
+  type MountEntry,
   mountsBelow,
-  PSEUDO_FILE_SYSTEMS,
-  readMounts,
-} from "./mounts.ts";
-import { collision, contains, reservedPaths, unmirrorable } from "./paths.ts";
+} from "../platform/linux/mountinfo.ts";
+import { MEMORY_FILE_SYSTEMS, PSEUDO_FILE_SYSTEMS, readMounts } from "./mounts.ts";
+import { collision, contains, overlap, reservedPaths, unmirrorable } from "./paths.ts";
 import type { AgentConfig, Finding, ModuleConfig } from "./types.ts";
 
 /** How far links are looked for: deep enough for pg_tblspc, and never a walk of the whole tree. */
@@ -31,7 +31,7 @@ const MAX_NAMED = 20;
  * Looks at a module's directories on this machine.
  *
  * Errors: a directory that is missing, is no directory, is reached through a symbolic link, lies on
- * a pseudo file system, is the same as another one under a second name, or holds the agent's own
+ * a pseudo file system, shares files with another one under a second name, or holds the agent's own
  * files. Warnings: symbolic links that lead out of the mirrored directories (what they lead to is
  * not mirrored), mounts inside, and file systems in memory.
  *
@@ -48,7 +48,7 @@ export function inspectDirectories(
 ): Finding[] {
   const mounts = readMounts();
   const findings: Finding[] = [];
-  const seen = new Map<string, string>();
+  const seen: { path: string; place: FilesystemPath }[] = [];
   const paths = module.mirror.directories.map((d) => d.path);
   const scan: Scan = { entries: 0, deadline: performance.now() + SCAN_TIME };
   module.mirror.directories.forEach(({ path, exclude }, i) => {
@@ -62,19 +62,23 @@ export function inspectDirectories(
         found,
         hint,
       }));
-    const identity = inspectOne(path, agent, mounts, options.missing ?? "error", say);
-    if (identity === undefined) return;
-    const other = seen.get(identity);
+    if (!inspectOne(path, agent, mounts, options.missing ?? "error", say)) return;
+    const place = locate(mounts, path);
+    const other = place && seen.find((o) => sameFiles(o.place, place));
     if (other !== undefined) {
-      say("error", "a directory apart from the others", `"${path}", the same as "${other}"`);
+      say(
+        "error",
+        "a directory apart from the others",
+        `"${path}", which holds files of "${other.path}" under another name (a bind mount)`,
+      );
       return;
     }
-    seen.set(identity, path);
+    if (place !== undefined) seen.push({ path, place });
     for (const mount of mountsBelow(mounts, path).slice(0, MAX_NAMED)) {
       say(
         "warning",
         "no mount inside the directory",
-        `a mount of ${mount.type} on "${mount.path}"`,
+        `a mount of ${mount.type} on "${mount.mountPoint}"`,
         "make sure that it is mounted on both nodes before the module starts",
       );
     }
@@ -90,23 +94,26 @@ type Say = (
   hint?: string,
 ) => void;
 
-/** Checks the directory itself. Its identity, `device:inode`, where it can be mirrored. */
+/** Whether one of two directories holds the other, whatever the paths that lead there. */
+function sameFiles(a: FilesystemPath, b: FilesystemPath): boolean {
+  return a.major === b.major && a.minor === b.minor && overlap(a.path, b.path);
+}
+
+/** Checks the directory itself; true where it can be mirrored. */
 function inspectOne(
   path: string,
   agent: AgentConfig,
-  mounts: readonly Mount[],
+  mounts: readonly MountEntry[],
   missing: "error" | "warning",
   say: Say,
-): string | undefined {
+): boolean {
   const expected = "a directory on this node";
-  let identity: string;
   try {
     const stat = statSync(path);
     if (!stat.isDirectory()) {
       say("error", expected, `"${path}", which is ${stat.isFile() ? "a file" : "no directory"}`);
-      return undefined;
+      return false;
     }
-    identity = `${stat.dev}:${stat.ino}`;
     const real = realpathSync(path);
     if (real !== path) {
       const link = linkIn(path);
@@ -116,23 +123,23 @@ function inspectOne(
         `"${path}", in which ${link ?? "a component"} is a link`,
         `write "${real}"`,
       );
-      return undefined;
+      return false;
     }
   } catch (error) {
     sayUnreachable(path, expected, error, missing, say);
-    return undefined;
+    return false;
   }
   const reserved = reservedPaths(agent).map((r) => ({ ...r, path: realPathOf(r.path) }));
   const program = { path: realPathOf(Deno.execPath()), what: "the program", isDirectory: false };
   const impossible = unmirrorable(path) ?? collision(path, [...reserved, program]);
   if (impossible !== undefined) {
     say("error", "a directory of the application's own", impossible);
-    return undefined;
+    return false;
   }
-  const type = mountOf(mounts, path)?.type;
+  const type = mountAt(mounts, path)?.type;
   if (type !== undefined && PSEUDO_FILE_SYSTEMS.has(type)) {
     say("error", "a directory on a real file system", `"${path}" on ${type}`);
-    return undefined;
+    return false;
   }
   if (type !== undefined && MEMORY_FILE_SYSTEMS.has(type)) {
     say(
@@ -142,7 +149,7 @@ function inspectOne(
       "its files are in memory: a reboot loses this node's copy",
     );
   }
-  return identity;
+  return true;
 }
 
 function sayUnreachable(
@@ -199,11 +206,11 @@ function reportLinks(
   root: string,
   mirrored: readonly string[],
   excludes: Excludes,
-  mounts: readonly Mount[],
+  mounts: readonly MountEntry[],
   scan: Scan,
   say: Say,
 ): void {
-  const mountPoints = new Set(mountsBelow(mounts, root).map((m) => m.path));
+  const mountPoints = new Set(mountsBelow(mounts, root).map((m) => m.mountPoint));
   const links: { name: string; target: string }[] = [];
   let level = [""];
   for (let depth = 0; depth < SCAN_DEPTH && level.length > 0; depth++) {
