@@ -131,10 +131,12 @@ function take(d: Draft, event: Event): void {
       return serving.stalled(d, event.owed);
     case "in-sync":
       return serving.inSync(d);
+    case "resumed":
+      return serving.resumed(d);
     case "sink-in-sync":
       return following.sinkInSync(d);
     case "sink-outdated":
-      return following.sinkFailed(d, event.reason);
+      return following.sinkOutdated(d, event.reason, event.paused);
     case "progress":
       return serving.progress(d, event.progress);
   }
@@ -249,7 +251,10 @@ function nextDeadline(state: ModuleState): number | undefined {
       : undefined,
   ];
   const sink = state.phase === "serving" ? state.serving?.sink : undefined;
-  if (sink === "lost" || sink === "admitted") times.push(state.serving?.deadline);
+  if (sink === "lost" || sink === "admitted" || sink === "resuming") {
+    times.push(state.serving?.deadline);
+  }
+  if (sink === "lost" && state.lost === "") times.push(state.serving?.askAt);
   const finite = times.filter((t): t is number => t !== undefined && Number.isFinite(t));
   return finite.length === 0 ? undefined : Math.min(...finite);
 }

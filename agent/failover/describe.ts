@@ -68,7 +68,8 @@ function describePhase(state: ModuleState): Description {
 
 function servingState(state: ModuleState): State {
   const sink = state.serving?.sink;
-  return sink === "synced" || sink === "lost" || sink === "parting" || sink === "releasing"
+  return sink === "synced" || sink === "resuming" || sink === "lost" || sink === "parting" ||
+      sink === "releasing"
     ? "PRIM"
     : "ALONE";
 }
@@ -87,6 +88,7 @@ function describeServing(state: ModuleState): Description {
   switch (own?.sink) {
     case "synced":
       return make(true, "synced", `mirrored to ${peer}`);
+    case "resuming":
     case "lost":
       return make(false, "none", `writes wait to learn whether ${peer} is gone: ${own.why}`);
     case "parting":

@@ -18,7 +18,6 @@ export function startFollowing(d: Draft): void {
   d.state.phase = "following";
   d.state.following = {
     link: "idle",
-    connection: 0,
     session: "",
     history: { generation: 0, id: "", ancestors: [] },
     revision: 0,
@@ -35,7 +34,6 @@ export function advanceFollowing(d: Draft): void {
   if (!own) return;
   if (!peerServes(state) || (own.link === "idle" && judgeFollow(state) !== undefined)) {
     if (connected(own)) d.actions.push({ kind: "detach", reason: "the peer does not serve" });
-    if (own.link === "marking") d.actions.push({ kind: "discard", connection: own.connection });
     state.following = undefined;
     state.phase = "waiting";
     return;
@@ -43,7 +41,7 @@ export function advanceFollowing(d: Draft): void {
   const written = state.stored >= own.revision;
   if (own.link === "marking" && written) {
     own.link = "syncing";
-    d.actions.push({ kind: "attach", connection: own.connection });
+    d.actions.push({ kind: "noted" });
   } else if (own.link === "noting" && written) {
     own.link = "synced";
     own.why = "";
@@ -71,6 +69,7 @@ function dial(d: Draft, own: Following): void {
       replace,
       empty: state.empty === true,
       outdated: said(state),
+      session: state.unbroken && copy === "good" ? state.record.session : "",
     },
   });
 }
@@ -81,7 +80,10 @@ export function said(state: ModuleState): string {
   return outdated && outdated.revision <= stored ? outdated.session : "";
 }
 
-/** The source has accepted: nothing may change here before "partial" is on disk. */
+/**
+ * The source has accepted. Under the session of before the stream goes on where it broke off; under a
+ * new one the source acknowledges without this node until a resync is through.
+ */
 export function linkedAsSink(
   d: Draft,
   connection: number,
@@ -94,12 +96,24 @@ export function linkedAsSink(
     d.actions.push({ kind: "discard", connection });
     return;
   }
-  own.link = "marking";
-  own.connection = connection;
   own.session = session;
   own.history = history;
+  d.actions.push({ kind: "attach", connection });
+  if (state.record.copy === "good" && state.record.session === session && state.unbroken) {
+    own.link = "synced";
+    return;
+  }
+  own.link = "syncing";
+  if (state.record.copy === "good") store(d, { copy: "outdated" });
+  state.unbroken = false;
+}
+
+/** A resync begins: nothing may change here before "partial" is on disk. */
+function markPartial(d: Draft, own: Following): void {
+  const { state } = d;
+  own.link = "marking";
   own.revision = store(d, {
-    ...history,
+    ...own.history,
     copy: "partial",
     last: "followed",
     peerInSync: false,
@@ -147,13 +161,14 @@ export function sinkLost(d: Draft, reason: string): void {
   if (!own || !connected(own)) return;
   tell(d, "warning", `${state.settings.module} lost the link to ${state.settings.peer}: ${reason}`);
   own.why = reason;
-  if (own.link === "syncing") pause(d, own);
+  if (own.link === "syncing" || own.link === "marking") pause(d, own);
   else own.retryAt = d.now;
   own.link = "idle";
 }
 
 function connected(own: Following): boolean {
-  return own.link === "syncing" || own.link === "noting" || own.link === "synced";
+  return own.link === "syncing" || own.link === "marking" || own.link === "noting" ||
+    own.link === "synced";
 }
 
 /** The source declares this copy in sync. */
@@ -189,10 +204,18 @@ export function confess(d: Draft, reason: string): void {
   own.why = reason;
 }
 
-/** This node could not apply an operation. It comes back after a pause: the cause may stay a while. */
-export function sinkFailed(d: Draft, reason: string): void {
+/**
+ * The copy stops being usable as it is. `paused`: a resync begins. Else this node could not apply an
+ * operation; it comes back after a pause, since the cause may stay a while.
+ */
+export function sinkOutdated(d: Draft, reason: string, paused: boolean): void {
+  const own = d.state.following;
+  if (paused) {
+    if (own && connected(own)) markPartial(d, own);
+    return;
+  }
   confess(d, reason);
-  if (d.state.following?.link === "confessing") d.state.following.retryAt = d.now + longestPause;
+  if (own?.link === "confessing") own.retryAt = d.now + longestPause;
 }
 
 /** In every phase: what the peer's view asks of a node whose copy was in sync. */

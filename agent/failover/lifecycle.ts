@@ -80,6 +80,8 @@ export function failed(d: Draft, reason: string): void {
     tell(d, "error", `${module} ${what}: ${reason}`);
   }
   leaveRole(d);
+  // The source will go on without this copy.
+  if (state.record.last === "followed") state.unbroken = false;
   state.phase = "stopped";
   state.deadline = undefined;
   state.trouble = reason;

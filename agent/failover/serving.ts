@@ -38,15 +38,17 @@ export function hello(d: Draft, request: number, digest: string, said: Hello): v
   }
   if (own.sink === "linked") {
     drop(d, `${peer} connected anew`);
+  } else if (own.sink === "resuming") {
+    own.sink = "lost";
   } else if (own.sink === "synced") {
     d.actions.push({ kind: "detach", reason: `${peer} connected anew` });
+    own.dropped = true;
     lose(d, `${peer} connected anew`, d.now + state.settings.heartbeatTimeout);
   }
   if (own.sink === "lost") {
-    if (said.outdated !== own.session) {
-      return refuse("confess", `${self} lost the link over which this copy was in sync`);
-    }
-    part(d);
+    if (said.outdated === own.session) part(d);
+    else if (own.resumable && said.session === own.session) return resume(d, request);
+    else return refuse("confess", `${self} lost the link over which this copy was in sync`);
   }
   if (own.sink !== "none" && own.sink !== "admitted") {
     return refuse("busy", `${self} is still letting go of the link before`);
@@ -70,12 +72,41 @@ export function hello(d: Draft, request: number, digest: string, said: Hello): v
   });
 }
 
+/** The peer comes back while changes are held for it: the same session goes on. */
+function resume(d: Draft, request: number): void {
+  const own = d.state.serving;
+  if (!own) return;
+  own.sink = "resuming";
+  own.resumable = false;
+  d.state.lost = "";
+  const { generation, id, ancestors } = d.state.record;
+  d.actions.push({
+    kind: "admit",
+    request,
+    answer: { accept: true, session: own.session, history: { generation, id, ancestors } },
+  });
+}
+
+/** The data path goes on where the lost link broke off. */
+export function resumed(d: Draft): void {
+  const { state } = d;
+  const own = state.serving;
+  if (own?.sink !== "resuming") return;
+  own.sink = "synced";
+  own.why = "";
+  tell(d, "info", `${state.settings.module} is mirrored to ${state.settings.peer} over a new link`);
+}
+
 /**
  * The admitted peer is connected. It may come to hold everything from here on, and that is on disk
  * before the data path hears of it: after a crash this node must know that the peer may have served.
  */
 export function linkedAsSource(d: Draft, connection: number, session: string): void {
   const own = d.state.serving;
+  if (own?.sink === "resuming" && own.session === session) {
+    d.actions.push({ kind: "attach", connection });
+    return;
+  }
   if (own?.sink !== "admitted" || own.session !== session) {
     d.actions.push({ kind: "discard", connection });
     return;
@@ -107,7 +138,18 @@ export function sourceLost(d: Draft, reason: string, lagging: boolean): void {
   const { state } = d;
   const own = state.serving;
   if (!own || state.phase !== "serving") return;
-  if (own.sink === "synced" || (lagging && (own.sink === "linked" || own.sink === "dropping"))) {
+  if (own.dropped) {
+    own.dropped = false;
+    return;
+  }
+  if (own.sink === "resuming") {
+    // It was lost before, and its time runs since then.
+    own.sink = "lost";
+    own.askAt = d.now;
+    own.why = reason;
+  } else if (
+    own.sink === "synced" || (lagging && (own.sink === "linked" || own.sink === "dropping"))
+  ) {
     const limit = own.sink === "dropping" ? own.deadline : Infinity;
     lose(d, reason, Math.min(limit, d.now + state.settings.heartbeatTimeout));
   } else if (own.sink === "linked" || own.sink === "dropping") {
@@ -157,12 +199,22 @@ function lose(d: Draft, reason: string, deadline: number): void {
   const { state } = d;
   const own = state.serving;
   if (!own) return;
+  own.resumable = own.sink === "synced";
+  own.askAt = own.resumable ? d.now + state.settings.heartbeatTimeout / 2 : d.now;
   own.sink = "lost";
   own.deadline = deadline;
   own.why = reason;
   own.progress = undefined;
-  state.lost = own.session;
   tell(d, "warning", `${state.settings.module} lost ${state.settings.peer}: ${reason}`);
+}
+
+/** Does not wait any longer for a sink that was lost. */
+function giveUp(d: Draft, own: Serving): void {
+  if (own.sink === "resuming") {
+    d.actions.push({ kind: "detach", reason: "it took too long to go on over a new link" });
+    own.sink = "lost";
+  }
+  if (own.sink === "lost") part(d);
 }
 
 /** Goes on alone: the next generation first. */
@@ -171,6 +223,7 @@ function part(d: Draft): void {
   const own = state.serving;
   if (own?.sink !== "lost") return;
   own.sink = "parting";
+  state.lost = own.session;
   own.revision = store(d, {
     ...nextHistory(state.record, state.record.generation + 1, freshName(d)),
     peerInSync: false,
@@ -209,9 +262,10 @@ export function advanceServing(d: Draft): void {
       d.actions.push({ kind: "detach", reason });
       lose(d, reason, d.now + heartbeatTimeout);
     }
-    if (own.sink === "lost") part(d);
+    giveUp(d, own);
   }
-  if (own.sink === "lost" && own.deadline <= d.now) part(d);
+  if (own.sink === "lost" && own.askAt <= d.now) state.lost = own.session;
+  if (own.deadline <= d.now) giveUp(d, own);
   if (own.sink === "parting" && state.stored >= own.revision) {
     own.sink = "releasing";
     d.actions.push({ kind: "release" });
@@ -236,7 +290,7 @@ export function advanceServing(d: Draft): void {
  */
 function superseded(d: Draft, own: Serving): boolean {
   const { state } = d;
-  const held = own.sink === "synced" || own.sink === "lost";
+  const held = own.sink === "synced" || own.sink === "resuming" || own.sink === "lost";
   const later = (state.peer.view?.generation ?? 0) > state.record.generation;
   if (!held || !peerServes(state) || !later) return false;
   const { module, peer } = state.settings;

@@ -21,6 +21,10 @@ export interface FakeWorker {
   link: Link | undefined;
   role: "source" | "sink" | undefined;
   held: number[];
+  /** the stream that source and sink are in; a source and a sink in the same one can go on */
+  stream: number;
+  /** what goes on once the agent has noted what was reported */
+  paused: () => void;
 }
 
 interface Link {
@@ -43,6 +47,8 @@ export interface FakeNode {
   digest: string;
   data: number[];
   empty: boolean;
+  /** in the middle of a resync */
+  partial: boolean;
   worker: FakeWorker;
   heard: number;
   heardSequence: number;
@@ -69,6 +75,8 @@ export interface Pair {
   /** the process dies; with `power`, what was not on disk yet is lost too */
   kill(node: string, power?: boolean): void;
   start(node: string): void;
+  /** the connection between the data paths breaks; both ends notice */
+  breakLink(): void;
   send(node: string, event: Event): void;
   status(node: string): string;
   chance(): number;
@@ -84,6 +92,7 @@ export function createPair(seed = 1, change: Partial<Settings> = {}): Pair {
   let connection = 0;
   let request = 0;
   let write = 0;
+  let streams = 0;
   let random = seed >>> 0;
   // mulberry32
   const chance = () => {
@@ -121,6 +130,8 @@ export function createPair(seed = 1, change: Partial<Settings> = {}): Pair {
     link: undefined,
     role: undefined,
     held: [],
+    stream: 0,
+    paused: () => {},
   });
   const makeNode = (name: string): FakeNode => {
     const node = {
@@ -134,6 +145,7 @@ export function createPair(seed = 1, change: Partial<Settings> = {}): Pair {
       digest: "d",
       data: [],
       empty: true,
+      partial: false,
       worker: idleWorker(),
       heard: 0,
       heardSequence: 0,
@@ -211,19 +223,63 @@ export function createPair(seed = 1, change: Partial<Settings> = {}): Pair {
     send(node, { kind: "link-lost", role, reason, lagging });
   };
 
-  const resync = (node: FakeNode, link: Link): void => {
+  const connect = (node: FakeNode, link: Link): void => {
+    const sink = other(node);
+    const { worker } = node;
+    const lose = () => own(node, 1, () => breakLink(link, "no place in the stream"));
+    const stuck = () => own(node, 3000, () => breakLink(link, "timed out"));
+    const intact = () => !link.broken && node.worker.link === link && sink.worker.link === link;
+    if (worker.needsSink) {
+      if (worker.stream !== sink.worker.stream) return lose();
+      return own(node, 2 * latency(), () => {
+        if (!intact()) return;
+        if (pair.cut || pair.linkCut) return stuck();
+        for (const one of worker.held) {
+          if (!sink.data.includes(one)) sink.data.push(one);
+          pair.acknowledged.add(one);
+        }
+        worker.held = [];
+        send(node, { kind: "resumed" });
+      });
+    }
+    worker.stream = ++streams;
+    const { stream } = worker;
+    own(sink, latency(), () => {
+      if (!intact()) return;
+      sink.worker.paused = () => {
+        sink.worker.stream = stream;
+        sink.partial = true;
+        resync(node, link, intact, stuck);
+      };
+      send(sink, { kind: "sink-outdated", reason: "a resync begins", paused: true });
+    });
+  };
+
+  const resync = (
+    node: FakeNode,
+    link: Link,
+    intact: () => boolean,
+    stuck: () => void,
+  ): void => {
+    const sink = other(node);
     own(node, 20 + chance() * 200, () => {
-      if (link.broken || node.worker.link !== link) return;
+      if (!intact()) return;
       // From here on nothing is acknowledged without the sink.
       node.worker.needsSink = true;
       const { data } = node;
-      const sink = other(node);
       // What is lost here would be sent again, and in the end the connection times out.
-      if (pair.cut || pair.linkCut) return own(node, 3000, () => breakLink(link, "timed out"));
+      if (pair.cut || pair.linkCut) return stuck();
       own(sink, latency(), () => {
-        if (link.broken || sink.worker.link !== link) return;
+        if (!intact()) return;
         sink.data = [...data];
         sink.empty = sink.data.length === 0;
+        sink.partial = false;
+        sink.worker.paused = () => {
+          if (pair.cut || pair.linkCut) return stuck();
+          own(node, latency(), () => {
+            if (!link.broken && node.worker.link === link) send(node, { kind: "in-sync" });
+          });
+        };
         send(sink, { kind: "sink-in-sync" });
       });
     });
@@ -247,6 +303,7 @@ export function createPair(seed = 1, change: Partial<Settings> = {}): Pair {
       case "release":
         return own(node, 1, () => {
           worker.needsSink = false;
+          worker.stream = 0;
           for (const held of worker.held) pair.acknowledged.add(held);
           worker.held = [];
           checkOnlyOne(node);
@@ -276,7 +333,7 @@ export function createPair(seed = 1, change: Partial<Settings> = {}): Pair {
           return own(node, 1, () => worker.link === link && loseLink(node, "closed"));
         }
         const source = Object.values(pair.nodes).find((n) => n.worker.role === "source");
-        if (source && link.ends.alpha && link.ends.beta) resync(source, link);
+        if (source && link.ends.alpha && link.ends.beta) connect(source, link);
         return;
       }
       case "detach":
@@ -286,14 +343,9 @@ export function createPair(seed = 1, change: Partial<Settings> = {}): Pair {
         return breakLink(link, "discarded");
       }
       case "noted": {
-        const { link } = worker;
-        const source = other(node);
-        if (pair.cut || pair.linkCut) return own(node, 3000, () => breakLink(link, "timed out"));
-        own(source, latency(), () => {
-          if (!link || link.broken || source.worker.link !== link) return;
-          send(source, { kind: "in-sync" });
-        });
-        return;
+        const { paused } = worker;
+        worker.paused = () => {};
+        return paused();
       }
       case "dial": {
         const target = other(node);
@@ -349,6 +401,7 @@ export function createPair(seed = 1, change: Partial<Settings> = {}): Pair {
   };
 
   const checkServe = (node: FakeNode): void => {
+    if (node.partial) pair.broken.push(`${pair.now} ${node.name} serves a half-made copy`);
     for (const one of pair.acknowledged) {
       if (!node.data.includes(one)) {
         pair.broken.push(`${pair.now} ${node.name} serves without write ${one}`);
@@ -380,7 +433,8 @@ export function createPair(seed = 1, change: Partial<Settings> = {}): Pair {
     const sink = other(node);
     if (!link || link.broken || pair.cut || pair.linkCut) return;
     own(sink, 4, () => {
-      if (link.broken || sink.worker.link !== link) return;
+      // What a connection that is gone has lost is sent again over the next one.
+      if (link.broken || sink.worker.link !== link || sink.data.includes(one)) return;
       sink.data.push(one);
       own(node, 4, () => {
         if (link.broken || worker !== node.worker) return;
@@ -453,6 +507,7 @@ export function createPair(seed = 1, change: Partial<Settings> = {}): Pair {
       send(node, { kind: "load" });
       own(node, Math.floor(chance() * heartbeat), () => beat(node));
     },
+    breakLink: () => breakLink(pair.nodes.alpha.worker.link, "reset by the network"),
     send: (name, event) => send(pair.nodes[name], event),
     status(name) {
       const node = pair.nodes[name];

@@ -80,6 +80,7 @@ export interface Serving {
    * - `linked`: resync
    * - `dropping`: resync, and the data path was told to drop the connection
    * - `synced`: every acknowledgement needs the peer
+   * - `resuming`: connected again, changes are held until the data path goes on where it was
    * - `lost`: changes are held until the peer's fate is known
    * - `parting`: changes are held until the next generation is on disk
    * - `releasing`: the data path was told to go on alone
@@ -91,6 +92,7 @@ export interface Serving {
     | "linked"
     | "dropping"
     | "synced"
+    | "resuming"
     | "lost"
     | "parting"
     | "releasing";
@@ -101,6 +103,12 @@ export interface Serving {
   revision: number;
   /** `lost`: when to go on alone whatever the peer does; `admitted`: when to forget it */
   deadline: number;
+  /** the data path was told to drop a connection that was in sync, and has not reported that yet */
+  dropped: boolean;
+  /** `lost`: the peer may connect again and go on where it was */
+  resumable: boolean;
+  /** `lost`: when to ask the peer to say that it is outdated, where it has not come back */
+  askAt: number;
   /** why the peer is not in the mirror, a clause for the status; "" where it never was */
   why: string;
   progress: Progress | undefined;
@@ -118,15 +126,14 @@ export interface Following {
   /**
    * - `idle`: no connection; `retryAt` says when to dial
    * - `dialing`
-   * - `marking`: connected; "partial" is being written to disk before anything may change
-   * - `syncing`
+   * - `syncing`: connected, not in sync
+   * - `marking`: a resync begins; "partial" is being written to disk before anything changes
    * - `noting`: "in sync" is being written to disk
    * - `synced`
    * - `confessing`: "outdated" is being written to disk, then it is said
    */
-  link: "idle" | "dialing" | "marking" | "syncing" | "noting" | "synced" | "confessing";
-  /** the connection in use, or to be used once the mark is on disk */
-  connection: number;
+  link: "idle" | "dialing" | "syncing" | "marking" | "noting" | "synced" | "confessing";
+  /** names the connection in use, as the source gave it */
   session: string;
   /** the source's history, as its answer to the hello gave it */
   history: { generation: number; id: string; ancestors: string[] };
@@ -178,7 +185,7 @@ export interface ModuleState {
   unbroken: boolean;
   /** the session with respect to which this node's copy is outdated, and the record that says so */
   outdated: { session: string; revision: number } | undefined;
-  /** the session whose peer this node has lost and asks to say "outdated" */
+  /** the session whose peer this node has lost and asks to say "outdated", "" for none */
   lost: string;
   /** the directories hold no files of their own; undefined: not looked at yet */
   empty: boolean | undefined;
@@ -235,8 +242,11 @@ export type Event =
   | { kind: "link-lost"; role: "source" | "sink"; reason: string; lagging: boolean }
   | { kind: "ack-stalled"; owed: number }
   | { kind: "in-sync" }
+  /** Source: the stream goes on over a new connection where the lost one broke off. */
+  | { kind: "resumed" }
   | { kind: "sink-in-sync" }
-  | { kind: "sink-outdated"; reason: string }
+  /** `paused`: a resync begins, nothing is applied until `noted`; else an operation failed here. */
+  | { kind: "sink-outdated"; reason: string; paused: boolean }
   | { kind: "progress"; progress: Progress };
 
 /** What a refused connection is refused for, where the dialling node acts on it. */

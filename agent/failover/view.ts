@@ -33,6 +33,8 @@ export interface Hello extends History {
   empty: boolean;
   /** see {@link View.outdated} */
   outdated: string;
+  /** the session in which this copy is in sync and its data path could go on; "" for none */
+  session: string;
 }
 
 /** Puts a view into the form in which heartbeats carry it. */
@@ -92,9 +94,9 @@ export function parseHello(record: Record<string, unknown>): Hello | undefined {
   const history = parseHistory(record);
   if (!history || !isCopy(record.copy)) return undefined;
   if (typeof record.replace !== "boolean" || typeof record.empty !== "boolean") return undefined;
-  if (typeof record.outdated !== "string") return undefined;
-  const { copy, replace, empty, outdated } = record;
-  return { ...history, copy, replace, empty, outdated };
+  if (typeof record.outdated !== "string" || typeof record.session !== "string") return undefined;
+  const { copy, replace, empty, outdated, session } = record;
+  return { ...history, copy, replace, empty, outdated, session };
 }
 
 /** Reads a history out of a hello's record or answer; undefined where it holds none. */

@@ -150,6 +150,9 @@ export function served(d: Draft): void {
     connection: 0,
     revision: 0,
     deadline: 0,
+    dropped: false,
+    resumable: false,
+    askAt: 0,
     why: "",
     progress: undefined,
   };
