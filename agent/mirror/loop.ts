@@ -77,7 +77,10 @@ export function createLoop(
     if (error === 0) acknowledgeFsync(f, ticket);
   };
   source.noted = () => report({ kind: "in-sync" });
-  source.resumed = () => askFsyncsAgain(f);
+  source.resumed = () => {
+    askFsyncsAgain(f);
+    report({ kind: "resumed" });
+  };
   source.startRead = (fd, length, offset) => {
     const r = source.resync;
     if (!r) return false;

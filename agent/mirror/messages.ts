@@ -70,6 +70,8 @@ export type Report =
   | { kind: "ack-stalled"; owed: number }
   /** Source: resync has finished and every acknowledgement needs the sink from now on (PRIM). */
   | { kind: "in-sync" }
+  /** Source: the stream goes on over a new link where the lost one broke off; still PRIM. */
+  | { kind: "resumed" }
   /** Sink: the source declares us in sync; note it durably, then answer `sink-noted`. */
   | { kind: "sink-in-sync" }
   /**
