@@ -1,13 +1,14 @@
 /** Requests about attributes: owner, mode, times, size, extended attributes, inode flags. */
-import { Errno, S, UTIME_NOW, UTIME_OMIT } from "../platform/linux/constants.ts";
+import { AT, Errno, S, Statx, UTIME_NOW, UTIME_OMIT } from "../platform/linux/constants.ts";
 import { statInode, statMode } from "../mirror/backing.ts";
 import { Mask } from "../mirror/frames.ts";
-import { openInode } from "../mirror/inodes.ts";
+import { closeDescriptors, Flag, letGo, openInode, reachInode } from "../mirror/inodes.ts";
 import {
   dropXattr,
   FS_IOC_FSGETXATTR,
   FS_IOC_FSSETXATTR,
   FS_IOC_GETFLAGS,
+  FS_IOC_GETVERSION,
   FS_IOC_SETFLAGS,
   loadXattrs,
   readXattr,
@@ -23,14 +24,36 @@ import {
   recordTruncate,
   recordXattr,
 } from "../mirror/record.ts";
-import { dropSetId, wide } from "./data.ts";
-import { FATTR, outHeader, SETXATTR_ACL_KILL_SGID } from "./protocol.ts";
-import { nodeOf, reply, replyAttributes, replyResult, type Server } from "./server.ts";
+import { dropSetId, maxOffset, wide } from "./data.ts";
+import { refreshAttributes } from "./invalidate.ts";
+import { FATTR, In, outHeader, SETXATTR_ACL_KILL_SGID } from "./protocol.ts";
+import { nodeOf, reply, replyAttributes, replyResult, type Server, trusted } from "./server.ts";
 
 export function getattr(f: Server): void {
   const r = statInode(f.v, f.v.inodes, nodeOf(f));
   if (r < 0) return replyResult(f, r);
   replyAttributes(f);
+}
+
+/**
+ * STATX (7.39): struct fuse_statx_out is 32 bytes of validity, then what statx(2) itself gives. The
+ * kernel asks so for the time of birth.
+ */
+export function statx(f: Server): void {
+  const { v } = f;
+  const index = nodeOf(f);
+  const fd = reachInode(v.inodes, v.libc, index);
+  if (fd < 0) return replyResult(f, fd);
+  const to = outHeader + 32;
+  const mask = Statx.basic | Statx.birth;
+  const empty = v.scratch.small.address + 64;
+  const r = v.libc.sys.statx(fd, empty, AT.EMPTY_PATH, mask, f.out.address + to);
+  const result = r < 0 ? -v.libc.errno() : 0;
+  letGo(v.inodes, v.libc, index, fd);
+  if (result < 0) return replyResult(f, result);
+  f.outWords.fill(0, outHeader / 4, to / 4);
+  f.outWords[outHeader / 4] = v.serving ? trusted : 0;
+  reply(f, 32 + 256);
 }
 
 /** struct fuse_setattr_in; the parts are applied in the order in which the kernel itself would. */
@@ -41,16 +64,19 @@ export function setattr(f: Server): void {
   if (!v.serving) return replyResult(f, -Errno.EROFS);
   const valid = f.words[10];
   let mask = 0;
+  // chown(2) to nobody new: the set-id bits go all the same.
+  const idleChown = (valid & ~(FATTR.FH | FATTR.LOCKOWNER | FATTR.KILL_SUIDGID)) === 0;
 
   if (valid & FATTR.SIZE) {
     const size = wide(f, 56);
+    if (size > maxOffset) return replyResult(f, -Errno.EFBIG);
     const fd = openInode(t, v.libc, index, true);
     if (fd < 0) return replyResult(f, fd);
     if (v.libc.sys.ftruncate(fd, size) < 0) return replyResult(f, -v.libc.errno());
     recordTruncate(v, index, size);
   }
   if (valid & FATTR.KILL_SUIDGID) dropSetId(f, index);
-  if (valid & (FATTR.UID | FATTR.GID)) {
+  if (valid & (FATTR.UID | FATTR.GID) || idleChown) {
     const uid = valid & FATTR.UID ? f.words[29] : 0xffffffff;
     const gid = valid & FATTR.GID ? f.words[30] : 0xffffffff;
     const r = storeOwner(v, t, index, uid, gid);
@@ -142,11 +168,29 @@ export function getxattr(f: Server): void {
 export function listxattr(f: Server): void {
   const { v } = f;
   const size = Math.min(f.words[10], 65536);
-  const n = loadXattrs(v, nodeOf(f));
+  let n = loadXattrs(v, nodeOf(f));
+  // Without CAP_SYS_ADMIN the names of trusted attributes are not shown (xattr(7)).
+  if (n > 0 && f.words[In.uid / 4] !== 0) n = hideTrusted(f, n);
   if (size > 0 && n <= size) {
     f.out.bytes.set(v.scratch.list.bytes.subarray(xattrNamesAt, xattrNamesAt + n), outHeader);
   }
   replySized(f, size > 0 && n > size ? -Errno.ERANGE : n, size);
+}
+
+/** Takes the trusted names out of `scratch.list`; returns what is left of its length. */
+function hideTrusted(f: Server, length: number): number {
+  const { bytes } = f.v.scratch.list;
+  const prefix = new TextEncoder().encode("trusted.");
+  let to = xattrNamesAt;
+  for (let at = xattrNamesAt; at < xattrNamesAt + length;) {
+    const end = bytes.indexOf(0, at) + 1;
+    if (!prefix.every((byte, i) => bytes[at + i] === byte)) {
+      bytes.copyWithin(to, at, end);
+      to += end - at;
+    }
+    at = end;
+  }
+  return to - xattrNamesAt;
 }
 
 /** A size of 0 asks how large the answer would be. */
@@ -176,9 +220,9 @@ export function ioctl(f: Server): void {
   const index = nodeOf(f);
   const command = f.words[13];
   const set = command === FS_IOC_SETFLAGS || command === FS_IOC_FSSETXATTR;
-  if (!set && command !== FS_IOC_GETFLAGS && command !== FS_IOC_FSGETXATTR) {
-    return replyResult(f, -Errno.ENOTTY);
-  }
+  const get = command === FS_IOC_GETFLAGS || command === FS_IOC_FSGETXATTR ||
+    command === FS_IOC_GETVERSION;
+  if (!set && !get) return replyResult(f, -Errno.ENOTTY);
   if (set && !v.serving) return replyResult(f, -Errno.EROFS);
   const fd = openInode(v.inodes, v.libc, index, false);
   if (fd < 0) return replyResult(f, fd);
@@ -186,7 +230,14 @@ export function ioctl(f: Server): void {
   const data = outHeader + 16;
   const argument = set ? f.request.address + 72 : f.out.address + data;
   if (v.libc.sys.ioctl(fd, command, argument) < 0) return replyResult(f, -v.libc.errno());
-  if (set) recordInodeFlags(v, index);
+  if (set) {
+    // What was opened before must not outlive a flag that forbids it.
+    if (!(v.inodes.flags[index] & Flag.orphan) && v.inodes.pins[index] === 0) {
+      closeDescriptors(v.inodes, v.libc, index);
+    }
+    recordInodeFlags(v, index);
+    refreshAttributes(f, index);
+  }
   const i = outHeader / 4;
   f.outWords[i] = 0;
   f.outWords[i + 1] = 0;

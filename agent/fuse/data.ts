@@ -16,6 +16,7 @@ import {
 } from "../mirror/record.ts";
 import { Stat } from "../mirror/stats.ts";
 import { FOPEN, In, OPEN_KILL_SUIDGID, outHeader, WRITE_KILL_SUIDGID } from "./protocol.ts";
+import { refreshAttributes } from "./invalidate.ts";
 import {
   type ColdRead,
   nodeOf,
@@ -26,6 +27,9 @@ import {
   type Server,
   Tag,
 } from "./server.ts";
+
+/** Beyond this a number is not exact; no file system of Linux that we know goes so far. */
+export const maxOffset = Number.MAX_SAFE_INTEGER;
 
 /** A 64-bit field of the request as a number. */
 export function wide(f: Server, at: number): number {
@@ -79,6 +83,7 @@ export function open(f: Server): void {
 /** A descriptor for what the caller may do; an append-only file opens for appending only. */
 function openForCaller(f: Server, index: number, write: boolean, append: boolean): number {
   const t = f.v.inodes;
+  if (write && !append && t.flags[index] & Flag.appends) return -Errno.EPERM;
   const fd = openInode(t, f.v.libc, index, write);
   if (fd !== -Errno.EPERM || !append) return fd;
   const at = f.v.libc.sys.open_by_handle_at(
@@ -89,6 +94,7 @@ function openForCaller(f: Server, index: number, write: boolean, append: boolean
   if (at < 0) return -f.v.libc.errno();
   t.descriptors++;
   t.writeFd[index] = at;
+  t.flags[index] |= Flag.appends;
   return at;
 }
 
@@ -100,7 +106,9 @@ export function dropSetId(f: Server, index: number): void {
   if ((mode & S.IFMT) !== S.IFREG) return;
   const drop = (mode & S.ISUID) | (mode & S.IXGRP ? mode & S.ISGID : 0);
   if (drop === 0) return;
-  if (storeMode(v, v.inodes, index, mode & ~drop) === 0) recordAttributes(v, index, Mask.mode);
+  if (storeMode(v, v.inodes, index, mode & ~drop) !== 0) return;
+  recordAttributes(v, index, Mask.mode);
+  refreshAttributes(f, index);
 }
 
 export function release(f: Server): void {
@@ -212,6 +220,7 @@ export function write(f: Server): void {
   const offset = wide(f, 48);
   const size = f.words[14];
   const flags = f.words[15];
+  if (offset > maxOffset) return replyResult(f, -Errno.EFBIG);
   const fd = openInode(v.inodes, v.libc, index, true);
   if (fd < 0) return replyResult(f, fd);
   const data = v.stream.memory.address + v.stream.tail + headerSize;
@@ -248,6 +257,8 @@ export function fallocate(f: Server): void {
     return replyResult(f, -v.libc.errno());
   }
   recordAllocate(v, index, mode, offset, length);
+  // The kernel leaves the set-id bits to us and does not say whether the caller may keep them.
+  if (f.words[In.uid / 4] !== 0) dropSetId(f, index);
   reply(f, 0);
 }
 

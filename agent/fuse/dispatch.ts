@@ -1,7 +1,7 @@
 /** From a request's operation code to what is done about it. */
 import { Errno } from "../platform/linux/constants.ts";
 import { getattr, getxattr, ioctl, listxattr, removexattr } from "./attrs.ts";
-import { setattr, setxattr, statfs } from "./attrs.ts";
+import { setattr, setxattr, statfs, statx } from "./attrs.ts";
 import { fallocate, fsync, lseek, open, read, release, wide, write } from "./data.ts";
 import { opendir, readdir, readdirplus } from "./directories.ts";
 import { initialize } from "./mount.ts";
@@ -46,6 +46,8 @@ function handle(f: Server): void {
       return fsync(f);
     case Fuse.CREATE:
       return create(f);
+    case Fuse.STATX:
+      return statx(f);
     case Fuse.SETATTR:
       return setattr(f);
     case Fuse.UNLINK:

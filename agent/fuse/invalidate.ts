@@ -19,7 +19,28 @@ export interface NotifySlots {
 }
 
 export function createNotifySlots(): NotifySlots {
-  return { memory: allocate(slots * slotSize), busy: new Array(slots).fill(false) };
+  return { memory: allocate((slots + 1) * slotSize), busy: new Array(slots).fill(false) };
+}
+
+/**
+ * Has the kernel ask anew for an inode's attributes, which changed in a way that it does not know of. An
+ * offset of -1 leaves the pages alone, so nothing is waited for and the loop's own thread may do it.
+ */
+export function refreshAttributes(f: Server, index: number): void {
+  const { view, address } = f.notify.memory;
+  const at = slots * slotSize;
+  putInvalidation(f, view, at, index, -1n);
+  f.v.libc.sys.write(f.session.fd, address + at, outHeader + 24);
+}
+
+/** fuse_out_header and struct fuse_notify_inval_inode_out. */
+function putInvalidation(f: Server, view: DataView, at: number, index: number, offset: bigint) {
+  view.setUint32(at, outHeader + 24, true);
+  view.setInt32(at + 4, Notify.INVAL_INODE, true);
+  view.setBigUint64(at + 8, 0n, true);
+  view.setBigUint64(at + 16, BigInt(kernelId(f, index)), true);
+  view.setBigInt64(at + 24, offset, true);
+  view.setBigInt64(at + 32, 0n, true);
 }
 
 /** Asks that the kernel drop what it has cached of an inode. */
@@ -36,13 +57,8 @@ export function drainInvalidations(f: Server): void {
     if (session && session.fd >= 0 && f.v.inodes.opens[index] > 0) {
       const at = slot * slotSize;
       const { view, address } = f.notify.memory;
-      view.setUint32(at, outHeader + 24, true);
-      view.setInt32(at + 4, Notify.INVAL_INODE, true);
-      view.setBigUint64(at + 8, 0n, true);
       f.session = session;
-      view.setBigUint64(at + 16, BigInt(kernelId(f, index)), true);
-      view.setBigInt64(at + 24, 0n, true);
-      view.setBigInt64(at + 32, 0n, true);
+      putInvalidation(f, view, at, index, 0n);
       const sent = f.v.offload.write(
         Tag.notify + slot,
         session.fd,

@@ -16,14 +16,17 @@ import {
   findInode,
   Flag,
   hasName,
+  letGo,
   loseName,
   openInode,
-  openPath,
+  pinOpen,
+  reachInode,
   setName,
 } from "../mirror/inodes.ts";
 import {
   dropUnused,
   ensureBound,
+  isBound,
   isMirrored,
   markTimes,
   prepareRename,
@@ -49,8 +52,9 @@ import {
   type Server,
 } from "./server.ts";
 
-/** RENAME_NOREPLACE and RENAME_EXCHANGE of linux/fs.h. */
+/** RENAME_EXCHANGE and RENAME_WHITEOUT of linux/fs.h. */
 const EXCHANGE = 2;
+const WHITEOUT = 4;
 
 function nameLength(f: Server, at: number): number {
   return f.request.bytes.indexOf(0, at) - at;
@@ -180,12 +184,13 @@ export function symlink(f: Server): void {
 
 export function readlink(f: Server): void {
   const { v } = f;
-  const fd = openPath(v.inodes, v.libc, nodeOf(f));
+  const index = nodeOf(f);
+  const fd = reachInode(v.inodes, v.libc, index);
   if (fd < 0) return replyResult(f, fd);
   const empty = v.scratch.small.address + 64;
   const n = v.libc.sys.readlinkat(fd, empty, f.out.address + outHeader, 4096);
   const result = n < 0 ? -v.libc.errno() : n;
-  v.libc.sys.close(fd);
+  letGo(v.inodes, v.libc, index, fd);
   if (result < 0) return replyResult(f, result);
   reply(f, result);
 }
@@ -310,9 +315,7 @@ function beforeNameGoes(
   const t = v.inodes;
   if (last) {
     // A handle leads nowhere once the last name is gone: only a descriptor keeps the inode.
-    if (t.lookups[index] > 0 && t.flags[index] & (Flag.regular | Flag.directory)) {
-      openInode(t, v.libc, index, (t.flags[index] & Flag.regular) !== 0);
-    }
+    if (t.lookups[index] > 0) pinOpen(t, v.libc, index);
   } else if (
     v.complete && isMirrored(v, index) &&
     hasName(t, index, parent, f.request.bytes, In.size, length)
@@ -368,12 +371,11 @@ function linkHere(f: Server, index: number, dir: number, name: number): number {
   const { v } = f;
   const t = v.inodes;
   const empty = v.scratch.small.address + 64;
-  const regular = (t.flags[index] & Flag.regular) !== 0;
-  const fd = regular ? openInode(t, v.libc, index, false) : openPath(t, v.libc, index);
+  const fd = reachInode(t, v.libc, index);
   if (fd < 0) return fd;
   const r = v.libc.sys.linkat(fd, empty, dir, name, AT.EMPTY_PATH);
   const result = r < 0 ? -v.libc.errno() : 0;
-  if (!regular) v.libc.sys.close(fd);
+  letGo(t, v.libc, index, fd);
   return result;
 }
 
@@ -505,10 +507,7 @@ function renameHere(m: Move, dir: number, newDir: number): number {
   const mirrored = !m.fromExcluded && !m.toExcluded;
   if (mirrored) prepareRename(v, ends, index, other);
   if (other > 0 && m.otherLast && !exchange && v.inodes.lookups[other] > 0) {
-    const regular = (v.inodes.flags[other] & Flag.regular) !== 0;
-    if (regular || v.inodes.flags[other] & Flag.directory) {
-      openInode(v.inodes, v.libc, other, regular);
-    }
+    pinOpen(v.inodes, v.libc, other);
   }
   const r = v.libc.sys.renameat2(
     dir,
@@ -555,6 +554,15 @@ function renamed(m: Move): void {
     );
   }
   setName(t, index, ends.newParent, ends.newName, ends.newNameAt, ends.newNameLength);
+  if (m.flags & WHITEOUT && !m.fromExcluded && !m.toExcluded) {
+    const name = f.request.address + ends.nameAt;
+    const { parent, nameAt, nameLength } = ends;
+    const whiteout = lookupName(f.v, t, parent, f.request.bytes, nameAt, nameLength, name);
+    if (whiteout > 0 && isBound(f.v, parent)) {
+      ensureBound(f.v, whiteout);
+      markTimes(f.v, whiteout);
+    }
+  }
   if (m.toExcluded !== m.fromExcluded) {
     if (m.toExcluded) loseMirrored(f.v, index);
     else t.flags[index] &= ~Flag.unmirrored;
@@ -590,9 +598,7 @@ function renameIntoMirror(m: Move): void {
     const from = openInode(t, v.libc, ends.parent, false);
     const to = openInode(t, v.libc, ends.newParent, false);
     let r = Math.min(from, to, 0);
-    if (r === 0 && m.other > 0 && m.otherLast && t.flags[m.other] & Flag.regular) {
-      openInode(t, v.libc, m.other, true);
-    }
+    if (r === 0 && m.other > 0 && m.otherLast) pinOpen(t, v.libc, m.other);
     if (r === 0) {
       r = v.libc.sys.renameat2(
         from,

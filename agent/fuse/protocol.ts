@@ -6,7 +6,7 @@
 
 export const kernelMajor = 7;
 /** The newest minor version whose structures are used here. */
-export const kernelMinor = 38;
+export const kernelMinor = 39;
 /** Linux 5.10. */
 export const oldestMinor = 31;
 
@@ -53,6 +53,7 @@ export const Fuse = {
   COPY_FILE_RANGE: 47,
   SYNCFS: 50,
   TMPFILE: 51,
+  STATX: 52,
 } as const;
 
 /** FUSE_INIT flags: bits 0 to 31, then those of `flags2`. */

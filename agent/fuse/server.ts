@@ -234,7 +234,7 @@ export function replyLater(
 }
 
 /** Seconds for which the kernel may trust names and attributes: the serving node changes them alone. */
-const trusted = 86400;
+export const trusted = 86400;
 
 /** Puts a struct fuse_entry_out at `at` in `out`, from `scratch.statx`; counts the lookup. */
 export function putEntry(f: Server, at: number, index: number): void {

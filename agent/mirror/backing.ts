@@ -11,9 +11,10 @@ import {
   Flag,
   hasName,
   type Inodes,
+  letGo,
   openInode,
-  openPath,
   pathOf,
+  reachInode,
   setName,
 } from "./inodes.ts";
 import type { Volume } from "./volume.ts";
@@ -41,16 +42,12 @@ export function statFd(v: Volume, fd: number): number {
 
 /** Reads the attributes of an inode into `scratch.statx`. */
 export function statInode(v: Volume, t: Inodes, index: number): number {
-  const open = t.writeFd[index] >= 0 ? t.writeFd[index] : t.readFd[index];
-  if (open >= 0) return statFd(v, open);
-  if (t.flags[index] & Flag.directory) {
-    const fd = openInode(t, v.libc, index, false);
-    return fd < 0 ? fd : statFd(v, fd);
-  }
-  const fd = openPath(t, v.libc, index);
+  const fd = t.flags[index] & Flag.directory
+    ? openInode(t, v.libc, index, false)
+    : reachInode(t, v.libc, index);
   if (fd < 0) return fd;
   const r = statFd(v, fd);
-  v.libc.sys.close(fd);
+  letGo(t, v.libc, index, fd);
   return r;
 }
 

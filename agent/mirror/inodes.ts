@@ -29,6 +29,8 @@ export const Flag = {
   symlink: 128,
   /** its recorded name is gone although others remain (hard links) */
   nameless: 256,
+  /** the descriptor for writing only appends: the inode is append-only */
+  appends: 512,
 } as const;
 
 /** How far a resync has come with an inode. */
@@ -357,6 +359,7 @@ export function closeDescriptors(t: Inodes, libc: Libc, index: number): void {
   if (t.writeFd[index] >= 0) {
     libc.sys.close(t.writeFd[index]);
     t.writeFd[index] = -1;
+    t.flags[index] &= ~Flag.appends;
     t.descriptors--;
   }
 }
@@ -414,6 +417,33 @@ export function openPath(t: Inodes, libc: Libc, index: number): number {
     O.PATH | O.NOFOLLOW | O.CLOEXEC,
   );
   return fd < 0 ? -libc.errno() : fd;
+}
+
+/**
+ * A descriptor that leads to any kind of inode: the open one, else a path descriptor. `release` is to be
+ * called with both results. Returns -errno on failure.
+ */
+export function reachInode(t: Inodes, libc: Libc, index: number): number {
+  if (t.writeFd[index] >= 0) return t.writeFd[index];
+  if (t.readFd[index] >= 0) return t.readFd[index];
+  return openPath(t, libc, index);
+}
+
+/** Closes what {@link reachInode} opened for this purpose alone. */
+export function letGo(t: Inodes, libc: Libc, index: number, fd: number): void {
+  if (fd >= 0 && fd !== t.writeFd[index] && fd !== t.readFd[index]) libc.sys.close(fd);
+}
+
+/** Keeps an inode reachable whose last name is about to go: from then on its handle leads nowhere. */
+export function pinOpen(t: Inodes, libc: Libc, index: number): void {
+  if (t.flags[index] & (Flag.regular | Flag.directory)) {
+    openInode(t, libc, index, (t.flags[index] & Flag.regular) !== 0);
+  } else if (t.readFd[index] < 0) {
+    const fd = openPath(t, libc, index);
+    if (fd < 0) return;
+    t.readFd[index] = fd;
+    t.descriptors++;
+  }
 }
 
 /** Keeps an open descriptor for the inode (a freshly created file's). */

@@ -1,12 +1,13 @@
 /** Extended attributes and inode flags of an inode, read and set on the backing file system. */
 import { cstring } from "../platform/linux/libc.ts";
 import { AT, Errno } from "../platform/linux/constants.ts";
-import { Flag, type Inodes, openInode, openPath } from "./inodes.ts";
+import { Flag, type Inodes, letGo, openInode, reachInode } from "./inodes.ts";
 import type { Volume } from "./volume.ts";
 
 /** ioctl numbers of linux/fs.h, for 64-bit machines. */
 export const FS_IOC_GETFLAGS = 0x80086601;
 export const FS_IOC_SETFLAGS = 0x40086602;
+export const FS_IOC_GETVERSION = 0x80087601;
 export const FS_IOC_FSGETXATTR = 0x801c581f;
 export const FS_IOC_FSSETXATTR = 0x401c5820;
 
@@ -22,11 +23,6 @@ export const lockingInodeFlags = 0x10 | 0x20;
 
 /** Where {@link loadXattrs} leaves the names in `scratch.list`. */
 export const xattrNamesAt = 8192;
-
-/** A path descriptor that may be used with {@link procPath}; the caller closes it. */
-export function openPathOf(v: Volume, t: Inodes, index: number): number {
-  return openPath(t, v.libc, index);
-}
 
 /** Writes "/proc/self/fd/N" to `scratch.text` and returns its address: a path for calls without *at. */
 export function procPath(v: Volume, fd: number): number {
@@ -50,11 +46,11 @@ export function withInode(
     const r = byFd(fd);
     return r < 0 ? -v.libc.errno() : r;
   }
-  const fd = openPath(t, v.libc, index);
+  const fd = reachInode(t, v.libc, index);
   if (fd < 0) return fd;
   const r = byPath(procPath(v, fd));
   const result = r < 0 ? -v.libc.errno() : r;
-  v.libc.sys.close(fd);
+  letGo(t, v.libc, index, fd);
   return result;
 }
 
@@ -152,26 +148,24 @@ export function storeInodeFlags(v: Volume, t: Inodes, index: number, wanted: num
 
 /** Sets access and modification time; `scratch.times` holds two struct timespec. 0 or -errno. */
 export function storeTimes(v: Volume, t: Inodes, index: number): number {
-  const open = t.writeFd[index] >= 0 ? t.writeFd[index] : t.readFd[index];
-  const fd = open >= 0 ? open : openPath(t, v.libc, index);
+  const fd = reachInode(t, v.libc, index);
   if (fd < 0) return fd;
   // utimensat on a path descriptor needs AT_EMPTY_PATH (Linux 5.8).
   const empty = v.scratch.small.address + 64;
   const r = v.libc.sys.utimensat(fd, empty, v.scratch.times.address, AT.EMPTY_PATH);
   const result = r < 0 ? -v.libc.errno() : 0;
-  if (open < 0) v.libc.sys.close(fd);
+  letGo(t, v.libc, index, fd);
   return result;
 }
 
 /** Sets owner and group (0xffffffff leaves one); 0 or -errno. */
 export function storeOwner(v: Volume, t: Inodes, index: number, uid: number, gid: number): number {
-  const open = t.writeFd[index] >= 0 ? t.writeFd[index] : t.readFd[index];
-  const fd = open >= 0 ? open : openPath(t, v.libc, index);
+  const fd = reachInode(t, v.libc, index);
   if (fd < 0) return fd;
   const empty = v.scratch.small.address + 64;
   const r = v.libc.sys.fchownat(fd, empty, uid, gid, AT.EMPTY_PATH);
   const result = r < 0 ? -v.libc.errno() : 0;
-  if (open < 0) v.libc.sys.close(fd);
+  letGo(t, v.libc, index, fd);
   return result;
 }
 

@@ -6,8 +6,17 @@
 import { FALLOC, Statx } from "../platform/linux/constants.ts";
 import { statInode, statSize } from "./backing.ts";
 import { F, FrameFlag, headerSize, Mask, Op } from "./frames.ts";
-import { Content, dropInode, Flag, type Inodes, isUnused, pathOf } from "./inodes.ts";
-import { loadInodeFlags, loadXattrs, openPathOf, readXattr, xattrNamesAt } from "./metadata.ts";
+import {
+  Content,
+  dropInode,
+  Flag,
+  type Inodes,
+  isUnused,
+  letGo,
+  pathOf,
+  reachInode,
+} from "./inodes.ts";
+import { loadInodeFlags, loadXattrs, readXattr, xattrNamesAt } from "./metadata.ts";
 import { Stat } from "./stats.ts";
 import { begin, commit } from "./stream.ts";
 import type { Volume } from "./volume.ts";
@@ -139,7 +148,7 @@ function putMake(v: Volume, at: number, parent: number, name: number, target: nu
 
 /** Reads a symbolic link's target into `scratch.list`; its length or -errno. */
 export function readTarget(v: Volume, t: Inodes, index: number): number {
-  const fd = openPathOf(v, t, index);
+  const fd = reachInode(t, v.libc, index);
   if (fd < 0) return fd;
   const n = v.libc.sys.readlinkat(
     fd,
@@ -148,7 +157,7 @@ export function readTarget(v: Volume, t: Inodes, index: number): number {
     4096,
   );
   const r = n < 0 ? -v.libc.errno() : n;
-  v.libc.sys.close(fd);
+  letGo(t, v.libc, index, fd);
   return r;
 }
 

@@ -138,6 +138,8 @@ export const Statx = {
   devMinor: 140,
   /** STATX_BASIC_STATS */
   basic: 0x7ff,
+  /** STATX_BTIME */
+  birth: 0x800,
 } as const;
 
 /** `whence` of lseek(2) for sparse files. */
