@@ -223,12 +223,28 @@ export function advanceCopy(d: Draft): void {
   const { state } = d;
   const { contact, view } = state.peer;
   const { record, settings } = state;
-  if (contact !== "alive" || !view || record.copy !== "good" || record.last !== "followed") return;
+  if (contact !== "alive" || !view) return;
+  if (record.copy !== "good") return disown(d, view.lost);
+  if (record.last !== "followed") return;
   if (view.lost !== "" && view.lost === record.session) {
     confess(d, `${settings.peer} lost the link, and goes on alone`);
   } else if (peerServes(state) && view.generation > record.generation) {
     confess(d, `${settings.peer} serves generation ${view.generation}`);
   }
+}
+
+/** The source asks about a session in which this copy never came to be in sync: that is said as well. */
+function disown(d: Draft, session: string): void {
+  const { state } = d;
+  if (session === "" || state.outdated?.session === session) return;
+  const own = state.following;
+  if (own && connected(own) && own.session === session) {
+    // What the data path still reports of this connection counts no more.
+    d.actions.push({ kind: "detach", reason: "the source let go of this link" });
+    own.link = "idle";
+    own.retryAt = d.now;
+  }
+  state.outdated = { session, revision: state.record.revision };
 }
 
 /** An operator gives this node's files up. */

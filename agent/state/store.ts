@@ -1,0 +1,115 @@
+/**
+ * Where the records stand: `modules/<name>/record.json` in the state directory.
+ *
+ * A record is written to a new file, flushed, and put in place by a rename, which is flushed too: after
+ * a loss of power either the old one or the new one is there, whole. A checksum tells a damaged file
+ * from one that only looks strange.
+ */
+
+import { emptyRecord, type ModuleRecord, parseRecord } from "./record.ts";
+
+/** A record that cannot be read or written. The message says what to do. */
+export class StateError extends Error {
+  override readonly name = "StateError";
+}
+
+const fileName = "record.json";
+
+/** The directory of a module's durable state. */
+export function moduleDirectory(stateDir: string, module: string): string {
+  return `${stateDir}/modules/${module}`;
+}
+
+/**
+ * Reads a module's record; an empty one where there is none yet.
+ *
+ * @throws {StateError} where there is one that cannot be used
+ */
+export async function readRecord(
+  stateDir: string,
+  module: string,
+  node: string,
+): Promise<ModuleRecord> {
+  const file = `${moduleDirectory(stateDir, module)}/${fileName}`;
+  let text: string;
+  try {
+    text = await Deno.readTextFile(file);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return emptyRecord(module, node);
+    throw new StateError(`${file} cannot be read: ${(error as Error).message}`);
+  }
+  const refuse = (why: string) =>
+    new StateError(
+      `${file} cannot be used: ${why}. What this node knew of the module's history is lost: move ` +
+        `the file away, and tell this node to follow with \`understudy second ${module}\``,
+    );
+  let value: { checksum?: unknown; record?: unknown };
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw refuse("it is no JSON");
+  }
+  const checksum = await checksumOf(JSON.stringify(value?.record ?? null));
+  if (value?.checksum !== checksum) throw refuse("its checksum is wrong");
+  const record = parseRecord(value.record, module, node);
+  if (typeof record === "string") throw refuse(record);
+  return record;
+}
+
+/**
+ * Replaces a module's record. When this has returned, the record outlives a loss of power.
+ *
+ * @throws {StateError}
+ */
+export async function writeRecord(stateDir: string, record: ModuleRecord): Promise<void> {
+  const directory = moduleDirectory(stateDir, record.module);
+  const text = JSON.stringify(record);
+  const content = `{"checksum":"${await checksumOf(text)}",\n"record":${text}}\n`;
+  try {
+    await makeDirectory(stateDir, record.module);
+    const temporary = `${directory}/${fileName}.new`;
+    const file = await Deno.open(temporary, {
+      write: true,
+      create: true,
+      truncate: true,
+      mode: 0o600,
+    });
+    try {
+      const bytes = new TextEncoder().encode(content);
+      for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at));
+      await file.sync();
+    } finally {
+      file.close();
+    }
+    await Deno.rename(temporary, `${directory}/${fileName}`);
+    await flushDirectory(directory);
+  } catch (error) {
+    throw new StateError(
+      `${directory}/${fileName}: ${(error as Error).message}. Make room or repair the disk that ` +
+        "state_dir is on",
+    );
+  }
+}
+
+async function makeDirectory(stateDir: string, module: string): Promise<void> {
+  const directory = moduleDirectory(stateDir, module);
+  try {
+    if ((await Deno.stat(directory)).isDirectory) return;
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+  await Deno.mkdir(directory, { recursive: true, mode: 0o700 });
+  await flushDirectory(`${stateDir}/modules`);
+  await flushDirectory(stateDir);
+}
+
+/** Makes the names in a directory durable. */
+async function flushDirectory(path: string): Promise<void> {
+  using directory = await Deno.open(path);
+  await directory.sync();
+}
+
+async function checksumOf(text: string): Promise<string> {
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
+  return new Uint8Array(digest).toHex();
+}
