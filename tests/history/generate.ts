@@ -4,8 +4,11 @@ import { type DirectoryNode, type FileNode, handleCount, type Model, type Node }
 import type { Operation, Place } from "./operation.ts";
 import type { Random } from "./random.ts";
 
-/** Names of the files that marks go to, in each directory. */
+/** Name of the file that marks go to, in each directory. */
 export const markName = "mark";
+
+/** In `fsync` mode a mark's number is set as this attribute too: attributes are promised at once. */
+export const markAttribute = "user.mark";
 
 const maxFileSize = 384 * 1024;
 const maxNodes = 40;
@@ -67,6 +70,10 @@ function markOperation(model: Model, random: Random, top: string): Operation | u
   const path = `${top}/${markName}`;
   if (behind > 0) return { kind: "mark", at: { directory: behind, path }, value: values[0], sync };
   if (!random.chance(0.2)) return undefined;
+  if (model.mode === "fsync" && random.chance(0.3)) {
+    const value = String(model.index);
+    return { kind: "attribute", at: { directory: 0, path }, name: markAttribute, value };
+  }
   return { kind: "mark", at: { directory: 0, path }, value: model.index, sync };
 }
 

@@ -10,12 +10,15 @@
 
 import { differences, type PartialWrite } from "./difference.ts";
 import { acknowledgedEchoes, echoTop } from "./echo.ts";
-import { generate, markName, topOf } from "./generate.ts";
-import { apply, createModel, type Mode, type Model } from "./model.ts";
+import { bytePath, openFiles, OpenFlag } from "../lab/files.ts";
+import { generate, markAttribute, markName, topOf } from "./generate.ts";
+import { apply, createModel, type Model } from "./model.ts";
 import { describe, type Operation } from "./operation.ts";
 import { maxMarks, type Progress, readProgress } from "./progress.ts";
 import { createRandom } from "./random.ts";
 import type { TrafficOptions } from "./traffic.ts";
+
+const files = openFiles();
 
 export interface History {
   /** what each process was started with */
@@ -166,6 +169,22 @@ function readEcho(directories: string[], round: number, process: number): number
   return readNumber(`${directories.at(-1)}/${echoTop(round)}/${process}`);
 }
 
+/** The mark of a process that is an attribute of its mark file in the first directory. */
+function readAttribute(directories: string[], round: number, process: number): number {
+  const path = `${directories[0]}/${topOf(round, process)}`;
+  let fd: number;
+  try {
+    fd = files.open(bytePath(path), OpenFlag.readOnly | OpenFlag.directory);
+  } catch {
+    return 0;
+  }
+  try {
+    return Number(files.attributes(fd, markName).get(markAttribute) ?? 0);
+  } finally {
+    files.close(fd);
+  }
+}
+
 function readNumber(path: string): number {
   try {
     const bytes = Deno.readFileSync(path);
@@ -209,6 +228,15 @@ export function glance(history: History, directories: string[]): string[] {
         );
       }
     });
+    const attribute = promised[directories.length] > 0
+      ? readAttribute(directories, round, process)
+      : 0;
+    if (attribute < promised[directories.length]) {
+      violations.push(
+        `The first directory holds the attribute mark ${attribute} of process ${process} although ` +
+          `${promised[directories.length]} was acknowledged.`,
+      );
+    }
     if (echoed > marks[0]) violations.push(echoViolation(process, echoed, marks[0]));
     if (mode === "write" && echoes !== undefined && echoed < echoes[process]) {
       violations.push(
@@ -218,5 +246,3 @@ export function glance(history: History, directories: string[]): string[] {
   }
   return violations;
 }
-
-export type { Mode };

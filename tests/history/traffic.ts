@@ -7,7 +7,7 @@
 
 import { createModel, type Mode } from "./model.ts";
 import { apply } from "./model.ts";
-import { generate, topOf } from "./generate.ts";
+import { generate, markAttribute, topOf } from "./generate.ts";
 import { createPerformer } from "./perform.ts";
 import { createProgressLog } from "./progress.ts";
 import { createRandom } from "./random.ts";
@@ -45,6 +45,9 @@ export function runTraffic(options: TrafficOptions): number | undefined {
       apply(model, operation);
       if (operation.kind === "mark" && (mode === "write" || operation.sync)) {
         log.mark(operation.at.directory, operation.value);
+      } else if (operation.kind === "attribute" && operation.name === markAttribute) {
+        // After the places of the directories.
+        log.mark(directories.length, Number(operation.value));
       }
       log.acknowledge();
     }

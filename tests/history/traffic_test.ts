@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { spawn } from "../lab/process.ts";
 import { testWith } from "../lib/requires.ts";
 import { withTempDir } from "../lib/temp.ts";
 import { waitFor } from "../lib/wait.ts";
@@ -15,7 +16,7 @@ testWith(
       const total = { acknowledged: 0, glances: 0 };
       for (let round = 0; round < 6; round++) {
         const traffic: RunningTraffic = await startTraffic({
-          enter: [],
+          spawn: (command, options) => spawn([], command, options),
           seed: 7,
           round,
           mode: round % 2 === 0 ? "write" : "fsync",

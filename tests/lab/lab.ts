@@ -18,7 +18,7 @@ export type { Agent, HttpResponse } from "./agent.ts";
 export type { ConfigSpec, ModuleSpec } from "./config.ts";
 export type { Host, HostOptions, ModuleStatus } from "./host.ts";
 export type { DropOptions, Fault, Network } from "./network.ts";
-export type { Output, Process } from "./process.ts";
+export type { Output, Process, SpawnOptions } from "./process.ts";
 
 export interface LabOptions {
   /** hosts that run agents, with options; default alpha and beta */
