@@ -37,8 +37,9 @@ const tag = {
   /** context tags of TBSCertificate: version and extensions */
   version: 0xa0,
   extensions: 0xa3,
-  /** context tag of GeneralName: dNSName */
+  /** context tags of GeneralName: dNSName, iPAddress */
   dnsName: 0x82,
+  ipAddress: 0x87,
 } as const;
 
 function concatenate(parts: readonly Uint8Array[]): Bytes {
@@ -138,8 +139,14 @@ export function createIdentity(seed: Uint8Array, serial: Uint8Array): Identity {
         extension("2.5.29.15", bitString(Uint8Array.of(0x80), 7)),
         // extendedKeyUsage: serverAuth, clientAuth
         extension("2.5.29.37", sequence(oid("1.3.6.1.5.5.7.3.1"), oid("1.3.6.1.5.5.7.3.2"))),
-        // subjectAltName
-        extension("2.5.29.17", sequence(der(tag.dnsName, text(certificateName)))),
+        // subjectAltName; the address is for the relay, whose TLS runs over loopback
+        extension(
+          "2.5.29.17",
+          sequence(
+            der(tag.dnsName, text(certificateName)),
+            der(tag.ipAddress, Uint8Array.of(127, 0, 0, 1)),
+          ),
+        ),
       ),
     ),
   );

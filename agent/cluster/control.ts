@@ -12,14 +12,16 @@ import { dial, probe } from "./dial.ts";
 import { ClusterError, type ClusterEvent, type RefusalCode } from "./events.ts";
 import { createHeartbeat } from "./heartbeat.ts";
 import type { Hello } from "./hello.ts";
-import { deriveKeys } from "./keys.ts";
+import type { Side } from "./handshake.ts";
+import { type ClusterKeys, deriveKeys } from "./keys.ts";
 import type { LinkContext, Network } from "./links.ts";
 import { createTlsContext, freeTlsContext, openOpenSsl } from "./openssl.ts";
 import { maxNetworks, nonceBytes } from "./packet.ts";
 import { createPoller } from "./poller.ts";
-import { createSockets, parseAddress } from "./sockets.ts";
+import { createRelay } from "./relay.ts";
+import { createSockets, parseAddress, type Sockets } from "./sockets.ts";
 import { createThrottle } from "./throttle.ts";
-import { opensslWire } from "./wire.ts";
+import { opensslWire, type Wire, type WireContext } from "./wire.ts";
 import type { ModuleView, PeerView } from "./view.ts";
 
 export type { Hello } from "./hello.ts";
@@ -123,6 +125,8 @@ export interface ControlOptions {
   random?: (length: number) => Uint8Array<ArrayBuffer>;
   /** for a whole handshake, either side, ms; default 5,000 */
   deadlineMs?: number;
+  /** who encrypts; default: OpenSSL, and the relay where OpenSSL is missing */
+  tls?: "openssl" | "relay";
 }
 
 export interface DialOptions {
@@ -158,7 +162,10 @@ export interface Control {
   ): Promise<DialResult>;
   /** Asks whether the peer's addresses accept connections, all networks at once. */
   probe(peer: string, timeoutMs?: number): Promise<ProbeResult>;
-  /** Ends everything; links that were handed over stay with their owners. */
+  /**
+   * Ends everything. Links that were handed over stay with their owners, except relayed ones: they
+   * end, for this thread carries them.
+   */
   close(): Promise<void>;
 }
 
@@ -204,6 +211,49 @@ function pairUp(options: ControlOptions): Map<string, Network[]> {
   return peers;
 }
 
+/** Who puts TLS over a connection. */
+interface TlsDriver {
+  name: "openssl" | "relay";
+  /** what people should know about it */
+  warning: ClusterEvent | undefined;
+  secure(context: WireContext, fd: number, side: Side): Promise<Wire>;
+  close(): Promise<void> | void;
+}
+
+function chooseTls(
+  { tls }: ControlOptions,
+  sockets: Sockets,
+  { identity }: ClusterKeys,
+): TlsDriver {
+  let why = "it was not asked for";
+  if (tls !== "relay") {
+    try {
+      const context = createTlsContext(openOpenSsl(), identity);
+      return {
+        name: "openssl",
+        warning: undefined,
+        secure: (wireContext, fd, side) => opensslWire(wireContext, context, fd, side),
+        close: () => freeTlsContext(context),
+      };
+    } catch (error) {
+      if (!(error instanceof ClusterError) || tls === "openssl") throw error;
+      why = error.message;
+    }
+  }
+  const relay = createRelay(sockets, identity);
+  return {
+    name: "relay",
+    warning: {
+      kind: "encryption-relayed",
+      level: "warning",
+      text: `Replication is encrypted by the agent's main thread instead of OpenSSL, and slower ` +
+        `for it: ${why}.`,
+    },
+    secure: (wireContext, fd, side) => relay.wire(wireContext, fd, side),
+    close: () => relay.close(),
+  };
+}
+
 /**
  * Starts the cluster link. Throws {@link ClusterError} or SystemError where the port, the addresses
  * or the encryption cannot be had.
@@ -222,9 +272,7 @@ export function createControl(options: ControlOptions): Control {
   const closer = new AbortController();
   const dials = new Set<Promise<unknown>>();
 
-  const tls = options.encryption === "on"
-    ? createTlsContext(openOpenSsl(), keys.identity)
-    : undefined;
+  const encryption = options.encryption === "off" ? undefined : chooseTls(options, sockets, keys);
   const poller = createPoller(libc);
 
   const links: LinkContext = {
@@ -242,7 +290,7 @@ export function createControl(options: ControlOptions): Control {
       encryption: options.encryption,
       key: keys.link,
       random,
-      secure: (wire, side) => opensslWire(wireContext, tls!, wire.handOver().fd, side),
+      secure: (wire, side) => encryption!.secure(wireContext, wire.handOver().fd, side),
     }),
     throttle,
     onEvent,
@@ -257,8 +305,8 @@ export function createControl(options: ControlOptions): Control {
     closer.abort();
     await Promise.all(undo.map((step) => step()));
     await Promise.all(dials);
+    await encryption?.close();
     await poller.close();
-    if (tls) freeTlsContext(tls);
   }
 
   try {
@@ -299,12 +347,15 @@ export function createControl(options: ControlOptions): Control {
       due = Math.max(due + options.heartbeat.interval, now());
       timer = clock.setTimeout(beat, due - now());
     };
-    let timer = clock.setTimeout(beat, 0);
+    let timer = clock.setTimeout(() => {
+      if (encryption?.warning) onEvent(encryption.warning);
+      beat();
+    }, 0);
     undo.push(() => clock.clearTimeout(timer));
 
     return {
       instance,
-      encryption: tls ? "openssl" : "off",
+      encryption: encryption?.name ?? "off",
       peers: () => heartbeat.peers(),
       peer: (name) => heartbeat.peer(name),
       announce() {

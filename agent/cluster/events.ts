@@ -62,6 +62,8 @@ export type ClusterEvent =
     | { kind: "duplicate-node"; node: string; address: string }
     /** An own address of the configuration is not on this host (yet). */
     | { kind: "address-missing"; address: string }
+    /** OpenSSL is missing: the main thread encrypts, slower. */
+    | { kind: "encryption-relayed" }
     /** The view is too large or malformed: heartbeats go out without it. */
     | { kind: "view-unsent" }
     /** A connection was turned away. Rate limited by source: `count` of them since the last event. */

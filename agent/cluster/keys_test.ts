@@ -29,7 +29,7 @@ Deno.test("the derivation is fixed: nodes of different releases share their keys
   assert.equal(link.toHex(), "141f565101604ae391a520d9bf727ca0b3d67438d18f001b95dbf1ebd69acdc1");
   assert.equal(
     new X509Certificate(identity.certificatePem).fingerprint256,
-    "23:62:96:BD:84:D6:E4:C5:D8:70:4D:CA:AC:6E:9B:A0:C2:E8:90:E9:9C:F3:A2:1D:DF:50:3B:DF:F8:93:AA:4D",
+    "95:9B:08:59:A3:51:DA:04:12:BA:62:66:A0:F6:16:F9:46:DA:4D:4D:85:42:07:C4:D6:1E:1F:1F:1A:AC:67:62",
   );
 });
 

@@ -126,7 +126,9 @@ export interface Sockets {
   /** `SO_ERROR`: how a connect ended; 0 = connected. */
   connectError(fd: number): number;
   /** The next waiting connection and its source; undefined where there is none (see errno). */
-  accept(listener: number): { fd: number; source: string } | undefined;
+  accept(listener: number): { fd: number; source: string; port: number } | undefined;
+  /** The port a socket is bound to. */
+  localPort(fd: number): number;
   /** Makes an authenticated connection notice that the other host is gone. */
   tune(fd: number, failAfterMs: number): void;
   /** Sends all bytes or nothing is said: true where the kernel took them. For small messages. */
@@ -234,7 +236,16 @@ export function createSockets(libc: Libc): Sockets {
       );
       if (fd < 0) return undefined;
       set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-      return { fd, source: readSockaddr(scratch, addressAt) };
+      const port = scratch.view.getUint16(addressAt + 2);
+      return { fd, source: readSockaddr(scratch, addressAt), port };
+    },
+    localPort(fd) {
+      scratch.view.setUint32(lengthAt, sockaddrBytes, true);
+      const at = scratch.address;
+      if (sys.getsockname(fd, at + addressAt, at + lengthAt) !== 0) {
+        throw new SystemError("ask for the address of", libc.errno(), `descriptor ${fd}`);
+      }
+      return scratch.view.getUint16(addressAt + 2);
     },
     tune(fd, failAfterMs) {
       // Buffer sizes are left to the kernel, which fits them to the path, up to 4 and 6 MiB: a fixed
