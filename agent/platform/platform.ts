@@ -81,6 +81,13 @@ export interface Platform {
   clearDeadMounts(
     sourcePrefix: string,
   ): Promise<{ cleared: string[]; left: { path: string; reason: string }[] }>;
+  /**
+   * takes away this process's own mounts of exactly this source by force, whether or not they answer;
+   * returns what could not be done
+   */
+  endMounts(source: string): string[];
+  /** why what is mounted at `path` would not be seen by the applications of this machine */
+  mountProblem(path: string): string | undefined;
   /** @throws when the address is none, or no interface fits */
   virtualAddress(address: string, interfaceName?: string): VirtualAddress;
   /** when to announce a taken address, in milliseconds from taking it */

@@ -27,6 +27,8 @@ export function openUnsupported(os: typeof Deno.build.os): Platform {
     lock: refuse,
     directoryUsers: () => Promise.reject(new UnsupportedError(reason)),
     clearDeadMounts: () => Promise.reject(new UnsupportedError(reason)),
+    endMounts: () => [],
+    mountProblem: () => undefined,
     virtualAddress: refuse,
     announceTimes: [],
     notifyServiceManager: () => "no service manager",

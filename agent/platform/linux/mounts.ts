@@ -188,6 +188,27 @@ export async function clearDeadMounts(
 }
 
 /**
+ * Takes away every mount whose source is exactly `source`, whoever serves it and whether or not that one
+ * answers: waiting requests fail, and the mount points are plain again. For a data path of this process
+ * that does not end by itself.
+ *
+ * @returns what could not be done, in sentences
+ */
+export function endMounts(libc: Libc, source: string): string[] {
+  const problems: string[] = [];
+  for (const entry of findOurMounts(source)) {
+    if (entry.source !== source) continue;
+    try {
+      abortConnection(libc, entry.minor);
+      unmount(libc, entry.mountPoint, { lazy: true });
+    } catch (error) {
+      problems.push((error as Error).message);
+    }
+  }
+  return problems;
+}
+
+/**
  * Aborts a FUSE connection: every request that waits fails with ECONNABORTED and the server reads
  * ENODEV. `minor` is the mount's device number. Works whether or not fusectl is mounted.
  *

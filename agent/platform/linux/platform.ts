@@ -11,7 +11,7 @@ import { Errno, O } from "./constants.ts";
 import { errnoName } from "./errno.ts";
 import { type Libc, openLibc, withStrings } from "./libc.ts";
 import { lockFile } from "./locks.ts";
-import { clearDeadMounts } from "./mounts.ts";
+import { clearDeadMounts, endMounts, slaveNamespaceProblem } from "./mounts.ts";
 import { openRing } from "./offload_ring.ts";
 import { hasCapability, openClock, openFileLimit, setRealtimePriority } from "./process.ts";
 import { notifyServiceManager } from "./systemd.ts";
@@ -65,6 +65,8 @@ export function openLinux(): Platform {
     lock: (path) => lockFile(libc(), path),
     directoryUsers: (directories, ignore) => directoryUsers(libc(), directories, ignore),
     clearDeadMounts: (sourcePrefix) => clearDeadMounts(libc(), sourcePrefix),
+    endMounts: (source) => endMounts(libc(), source),
+    mountProblem: slaveNamespaceProblem,
     virtualAddress(address, interfaceName) {
       const vip = findVip(libc(), address, interfaceName);
       return {
