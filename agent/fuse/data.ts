@@ -123,6 +123,7 @@ export function read(f: Server): void {
   const index = nodeOf(f);
   const offset = wide(f, 48);
   const size = Math.min(f.words[14], maxPayload);
+  if (misaligned(f, offset, size)) return replyResult(f, -Errno.EINVAL);
   const fd = openInode(v.inodes, v.libc, index, false);
   if (fd < 0) return replyResult(f, fd);
   const target = f.out.address + outHeader;
@@ -135,6 +136,15 @@ export function read(f: Server): void {
   const rest = v.libc.sys.pread(fd, target + have, size - have, offset + have);
   if (rest < 0) return failedRead(f, index, -v.libc.errno());
   reply(f, have + rest);
+}
+
+/**
+ * O_DIRECT off the disk's sectors, which FUSE lets through but ext4 does not. Pages that the kernel
+ * writes back (FUSE_WRITE_CACHE) may end anywhere.
+ */
+function misaligned(f: Server, offset: number, size: number): boolean {
+  if ((f.words[18] & O.DIRECT) === 0 || f.words[15] & 1) return false;
+  return offset % 512 !== 0 || size % 512 !== 0;
 }
 
 function failedRead(f: Server, index: number, error: number): void {
@@ -221,6 +231,7 @@ export function write(f: Server): void {
   const size = f.words[14];
   const flags = f.words[15];
   if (offset > maxOffset) return replyResult(f, -Errno.EFBIG);
+  if (misaligned(f, offset, size)) return replyResult(f, -Errno.EINVAL);
   const fd = openInode(v.inodes, v.libc, index, true);
   if (fd < 0) return replyResult(f, fd);
   const data = v.stream.memory.address + v.stream.tail + headerSize;
