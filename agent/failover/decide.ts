@@ -167,8 +167,17 @@ function takeOrder(d: Draft, event: Extract<Event, { kind: "order" }>): void {
       if (phase === "stopped" || phase === "opening" || phase === "closing") queue();
       else reply(true, `${module} runs already`);
       return;
+    case "restart":
+      if (state.record.stopped) {
+        if (phase !== "stopped") return void reply(false, `${module} is being stopped`);
+        store(d, { stopped: false });
+      }
+      answer(d, ["start", "prim", "second"], false, `${module} was told to restart`);
+      if (phase === "stopped") state.retryAt = undefined;
+      queue();
+      return lifecycle.shut(d);
     case "stop":
-      answer(d, ["start", "prim", "second"], false, `${module} was told to stop`);
+      answer(d, ["start", "restart", "prim", "second"], false, `${module} was told to stop`);
       if (!state.record.stopped) store(d, { stopped: true });
       queue();
       return lifecycle.shut(d);

@@ -422,3 +422,16 @@ Deno.test("prim waits for the module to open and for word of the peer", () => {
   done(pair, request);
   assert.match(pair.status("alpha"), /^ALONE/);
 });
+
+Deno.test("restart on the secondary and on the primary comes back to the same mirror", () => {
+  const pair = createPair();
+  mirrored(pair);
+  for (const node of ["beta", "alpha"]) {
+    const request = pair.order(node, "restart");
+    pair.until("it was restarted", () => pair.answers.has(request));
+    done(pair, request);
+    pair.until("the mirror stands again", () => pair.status("alpha").startsWith("PRIM ready"));
+  }
+  assert.equal(pair.nodes.alpha.disk.stopped, false);
+  sound(pair);
+});

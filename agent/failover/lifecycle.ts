@@ -21,7 +21,7 @@ export function opened(d: Draft): void {
   d.state.phase = "waiting";
   d.state.trouble = "";
   d.actions.push({ kind: "inspect" });
-  answer(d, ["start"], true, "started");
+  answer(d, ["start", "restart"], true, "started");
 }
 
 /** Ends the data path, in whatever phase it is. */
@@ -86,7 +86,7 @@ export function failed(d: Draft, reason: string): void {
   state.deadline = undefined;
   state.trouble = reason;
   if (wanted) state.retryAt = d.now + retryPause;
-  answer(d, ["start", "prim", "second"], false, reason);
+  answer(d, ["start", "restart", "prim", "second"], false, reason);
 }
 
 function leaveRole(d: Draft): void {

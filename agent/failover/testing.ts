@@ -9,7 +9,7 @@
 import { emptyRecord, type ModuleRecord } from "../state/record.ts";
 import { decide, type Decision, initialState } from "./decide.ts";
 import { describe, viewOf } from "./describe.ts";
-import type { Action, Event, ModuleState, Settings } from "./types.ts";
+import type { Action, Event, ModuleState, OrderKind, Settings } from "./types.ts";
 import type { View } from "./view.ts";
 
 export interface FakeWorker {
@@ -71,7 +71,7 @@ export interface Pair {
   run(ms: number): void;
   /** runs until the condition holds, at most `limit` milliseconds; throws after that */
   until(what: string, holds: () => boolean, limit?: number): void;
-  order(node: string, order: "start" | "stop" | "prim" | "second", force?: boolean): number;
+  order(node: string, order: OrderKind, force?: boolean): number;
   /** the process dies; with `power`, what was not on disk yet is lost too */
   kill(node: string, power?: boolean): void;
   start(node: string): void;

@@ -146,9 +146,11 @@ export interface Following {
   why: string;
 }
 
+export type OrderKind = "start" | "stop" | "restart" | "prim" | "second";
+
 /** An operator's command that has not been answered yet. */
 export interface Order {
-  kind: "start" | "stop" | "prim" | "second";
+  kind: OrderKind;
   request: number;
   force: boolean;
   /** carried out once this record is on disk; undefined: not that far yet */
@@ -213,7 +215,7 @@ export type Event =
   | { kind: "tick" }
   /** The agent ends. */
   | { kind: "leave" }
-  | { kind: "order"; order: "start" | "stop" | "prim" | "second"; request: number; force: boolean }
+  | { kind: "order"; order: OrderKind; request: number; force: boolean }
   /** A heartbeat was heard; `view` undefined: the peer does not know the module. */
   | { kind: "peer"; view: View | undefined }
   | { kind: "peer-silent" }
