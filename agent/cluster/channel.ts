@@ -170,8 +170,10 @@ function openTls(libc: Libc, fd: number, connection: number, recordsPerKey: numb
       queued += recordOverhead;
       return 0;
     }
-    broken = true;
     const failure = takeFailure(openssl);
+    // The first reason stands: after a failed send the socket reads as if it had just ended.
+    if (broken) return -1;
+    broken = true;
     if (error === SslError.closed) why = "The peer closed the connection";
     else if (error === SslError.syscall && errno !== 0) why = closedText(errno);
     else why = `The encrypted connection failed: ${failure.text}`;

@@ -6,6 +6,7 @@
 import type { Libc } from "../platform/linux/libc.ts";
 import type { LinkHandle } from "../mirror/messages.ts";
 import type { NodeConfig } from "../config/types.ts";
+import { watchAddresses } from "./addresses.ts";
 import { startAccepting } from "./accept.ts";
 import { openDatagrams } from "./datagrams.ts";
 import { dial, probe } from "./dial.ts";
@@ -182,6 +183,9 @@ const handshakeDeadline = 5_000;
 /** Default time of a probe, ms. */
 const probeTimeout = 1_000;
 
+/** Between two looks at the host's own addresses, ms. */
+const addressInterval = 2_000;
+
 /** The networks between this node and each of the others. */
 function pairUp(options: ControlOptions): Map<string, Network[]> {
   const self = options.nodes.find((node) => node.name === options.node);
@@ -338,12 +342,18 @@ export function createControl(options: ControlOptions): Control {
     const acceptor = startAccepting(links, own);
     undo.push(() => acceptor.close());
 
+    const addresses = watchAddresses(own, onEvent);
+    let looked = -Infinity;
     let due = now();
     const beat = () => {
       // What waits in the sockets is heard before anybody is judged silent.
       datagrams.receive();
       heartbeat.tick();
       throttle.flush();
+      if (now() - looked >= addressInterval) {
+        looked = now();
+        addresses.look();
+      }
       due = Math.max(due + options.heartbeat.interval, now());
       timer = clock.setTimeout(beat, due - now());
     };

@@ -1,6 +1,6 @@
 /** The heartbeats' sockets: one for each own address, so that each network is probed on its own. */
 
-import { Errno, POLLIN } from "../platform/linux/constants.ts";
+import { POLLIN } from "../platform/linux/constants.ts";
 import { allocate } from "../platform/linux/libc.ts";
 import type { RefusalCode } from "./events.ts";
 import type { LinkContext } from "./links.ts";
@@ -51,7 +51,6 @@ export function openDatagrams(
   const incoming = allocate(maxPacketBytes + 1);
   const source = allocate(64);
   const lengthAt = 32;
-  const missing = new Set<number>();
 
   const fds: number[] = [];
   try {
@@ -101,21 +100,6 @@ export function openDatagrams(
     }
   }
 
-  /** An own address that is not on this host is worth an event when it goes, not at every packet. */
-  function notice(network: number, errno: number): void {
-    if (errno !== Errno.EINVAL && errno !== Errno.EADDRNOTAVAIL) return;
-    if (missing.has(network)) return;
-    missing.add(network);
-    const address = own[network].text;
-    context.onEvent({
-      kind: "address-missing",
-      level: "warning",
-      address,
-      text: `This host does not have its address ${address} at the moment: network ` +
-        `${network + 1} carries nothing.`,
-    });
-  }
-
   return {
     send(peer, network, bytes) {
       const remote = context.peers.get(peer)?.[network]?.remote;
@@ -123,9 +107,7 @@ export function openDatagrams(
       outgoing.bytes.set(bytes, sockaddrBytes);
       const length = writeSockaddr(outgoing, 0, remote, port);
       const at = outgoing.address;
-      const sent = libc.sys.sendto(fds[network], at + sockaddrBytes, bytes.length, 0, at, length);
-      if (sent < 0) notice(network, libc.errno());
-      else missing.delete(network);
+      libc.sys.sendto(fds[network], at + sockaddrBytes, bytes.length, 0, at, length);
     },
     receive() {
       for (let network = 0; network < fds.length; network++) take(network);
