@@ -263,6 +263,7 @@ function housekeeping(loop: Loop): void {
     }
   } else loop.timesAt = now;
   v.stats[Stat.unackedBytes] = unacked(v.stream);
+  v.stats[Stat.dirtyTimes] = v.dirtyTimes.length;
   v.stats[Stat.nodes] = v.inodes.live;
   v.stats[Stat.descriptors] = v.inodes.descriptors + loop.sink.t.descriptors;
   watchSink(loop, now);

@@ -38,6 +38,8 @@ export type Command =
     sourceName: string;
     /** true: frames carry checksums of their own because the link has no TLS */
     checksums: boolean;
+    /** descriptors that each of the two inode tables may keep open; found from the limits where absent */
+    descriptorLimit?: number;
   }
   /** Starts to serve alone: read-write. Answered by `serving`. */
   | { kind: "serve" }

@@ -35,6 +35,8 @@ export const Stat = {
   /** bytes received and sent on the replication link */
   linkBytesIn: 14,
   linkBytesOut: 15,
+  /** inodes whose times the peer does not have yet */
+  dirtyTimes: 16,
   /** start of the histogram of acknowledgement times */
   ackHistogram: 32,
 } as const;

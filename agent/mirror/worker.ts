@@ -104,7 +104,7 @@ async function open(
   const v: Volume = {
     libc,
     offload: openOffload(libc),
-    inodes: createInodes(descriptorLimit(libc)),
+    inodes: createInodes(c.descriptorLimit ?? descriptorLimit(libc)),
     stream: createStream(ringSize, c.checksums, stats),
     stats,
     directories: [],

@@ -25,6 +25,10 @@ export interface DataPathOptions {
   exclude?: string[];
   ackTimeoutMs?: number;
   log?: boolean;
+  /** see the `open` command */
+  descriptorLimit?: number;
+  /** patterns by directory, where they are not the same for all */
+  excludes?: string[][];
 }
 
 /** Starts a data path over the directories, following. */
@@ -91,12 +95,16 @@ export async function openDataPath(
   path.send({
     kind: "open",
     module: name,
-    directories: directories.map((d) => ({ path: d, exclude: options.exclude ?? [] })),
+    directories: directories.map((d, i) => ({
+      path: d,
+      exclude: options.excludes?.[i] ?? options.exclude ?? [],
+    })),
     sync: options.sync ?? "write",
     stats: shared,
     ackTimeoutMs: options.ackTimeoutMs ?? 5000,
     sourceName: `understudy:test-${name}`,
     checksums: true,
+    ...(options.descriptorLimit ? { descriptorLimit: options.descriptorLimit } : {}),
   });
   await opened;
   return path;
