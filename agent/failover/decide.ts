@@ -76,6 +76,9 @@ function take(d: Draft, event: Event): void {
     case "load":
     case "tick":
       return;
+    case "retry":
+      if (state.phase === "stopped") state.retryAt = undefined;
+      return;
     case "leave":
       state.leaving = true;
       return lifecycle.shut(d);

@@ -213,6 +213,8 @@ export type Event =
   | { kind: "load" }
   /** Time has come to look again, as `wakeAt` asked. */
   | { kind: "tick" }
+  /** What kept the module from starting may be over. */
+  | { kind: "retry" }
   /** The agent ends. */
   | { kind: "leave" }
   | { kind: "order"; order: OrderKind; request: number; force: boolean }

@@ -1,0 +1,484 @@
+/**
+ * Carries out what is decided about one module: owns its data path, its record on disk, its timers and
+ * its connections, and brings everything that happens to `decide` as events, one after the other.
+ */
+
+import type { AgentConfig, ModuleConfig } from "../config/types.ts";
+import type { Control, Hello, HelloAnswer } from "../cluster/control.ts";
+import type { ModuleView, PeerView } from "../cluster/view.ts";
+import type { EventLevel } from "../events.ts";
+import type { LinkHandle, Report } from "../mirror/messages.ts";
+import { createStats, Stat } from "../mirror/stats.ts";
+import type { User } from "../platform/platform.ts";
+import type { ModuleRecord } from "../state/record.ts";
+import type { DataPath } from "./datapath.ts";
+import { decide, initialState } from "./decide.ts";
+import { viewOf } from "./describe.ts";
+import { compareOwners, type Owners, type OwnersInUse, parseOwners } from "./owners.ts";
+import { createStatHistory, type ModuleStatus, moduleStatus } from "./status.ts";
+import type { Action, Event, ModuleState, OrderKind, Settings } from "./types.ts";
+import { fromModuleView, parseHello, parseHistory, toModuleView } from "./view.ts";
+
+/** What a module needs of its surroundings. */
+export interface ModuleHost {
+  agent: AgentConfig;
+  node: string;
+  /** undefined until the cluster link is up, and after it was closed */
+  control(): Pick<Control, "announce" | "dial" | "peer" | "encryption"> | undefined;
+  startDataPath(onReport: (report: Report) => void, onCrash: (reason: string) => void): DataPath;
+  writeRecord(record: ModuleRecord): Promise<void>;
+  /** true where the directories hold nothing but what is excluded */
+  isEmpty(module: ModuleConfig): Promise<boolean>;
+  /** why the directories cannot be mirrored now; undefined where they can */
+  findObstacle(module: ModuleConfig): Promise<string | undefined>;
+  /** what speaks against it, though it can be mirrored */
+  findWarnings(module: ModuleConfig): string[];
+  endMounts(source: string): string[];
+  closeLink(link: LinkHandle): void;
+  owners(): Promise<Owners>;
+  surveyOwners(directories: string[]): Promise<OwnersInUse>;
+  /** monotonic milliseconds */
+  now(): number;
+  event(level: EventLevel, module: string, text: string): void;
+  seed: string;
+  boot: string;
+}
+
+export interface Answer {
+  ok: boolean;
+  reason: string;
+}
+
+/** A module of this node, running or stopped. */
+export interface Module {
+  readonly name: string;
+  readonly config: ModuleConfig;
+  /** Starts it, unless an operator stopped it in an earlier run. */
+  load(): void;
+  order(kind: OrderKind, force?: boolean): Promise<Answer>;
+  status(): ModuleStatus;
+  view(): ModuleView;
+  onPeerView(view: PeerView): void;
+  onPeerSilent(): void;
+  onHello(hello: Hello): HelloAnswer;
+  onLink(link: LinkHandle, hello: Hello): void;
+  /** Takes the definition that its file holds now; undefined: the file is gone. */
+  define(config: ModuleConfig | undefined): void;
+  /** its file is gone */
+  isGone(): boolean;
+  /** plain directories, nothing on its way to the disk */
+  isIdle(): boolean;
+  /** takes a reading of the statistics */
+  sample(): void;
+  /** Ends the module for this run of the agent. */
+  leave(): Promise<void>;
+}
+
+/** The mount source by which a module's mounts are found again. */
+export function mountSource(module: string): string {
+  return `understudy:${module}`;
+}
+
+/** The other one of a module's two nodes. */
+function otherNode(config: ModuleConfig, node: string): string {
+  return config.nodes.find((name) => name !== node) ?? node;
+}
+
+/** Makes a module of its definition and of what this node knows of it. */
+export function createModule(
+  host: ModuleHost,
+  definition: ModuleConfig,
+  record: ModuleRecord,
+): Module {
+  let config = definition;
+  let latest: ModuleConfig | undefined = definition;
+  let warnings: string[] = [];
+  let dataPath: DataPath | undefined;
+  let opening = 0;
+  let timer: number | undefined;
+  let requests = 0;
+  let connections = 0;
+  let writing = false;
+  let nextRecord: ModuleRecord | undefined;
+  let owners: Owners | undefined;
+  let inUse: OwnersInUse | undefined;
+  let warnedInstance = "";
+  const sessions = new WeakMap<Hello, string>();
+  const links = new Map<number, LinkHandle>();
+  const answers = new Map<number, (answer: Answer) => void>();
+  const admissions = new Map<number, Extract<Action, { kind: "admit" }>["answer"]>();
+  const idleWaiters: (() => void)[] = [];
+  const stats = createStats();
+  const figures = new Float64Array(stats);
+  const history = createStatHistory();
+  const { name } = config;
+
+  const settings = (): Settings => ({
+    module: name,
+    self: host.node,
+    peer: otherNode(config, host.node),
+    digest: config.digest,
+    mode: config.failover.mode,
+    preferred: config.failover.preferred,
+    heartbeatTimeout: host.agent.heartbeat.timeout,
+    ackTimeout: host.agent.heartbeat.ack_timeout,
+    seed: host.seed,
+    boot: host.boot,
+  });
+  let state: ModuleState = initialState(settings(), record);
+
+  const queue: Event[] = [];
+  let busy = false;
+  function feed(event: Event): void {
+    queue.push(event);
+    if (busy) return;
+    busy = true;
+    try {
+      for (let next = queue.shift(); next; next = queue.shift()) step(next);
+    } finally {
+      busy = false;
+    }
+    schedule();
+    if (isIdle()) { for (const resolve of idleWaiters.splice(0)) resolve(); }
+  }
+
+  function step(event: Event): void {
+    const decision = decide(state, event, host.now());
+    state = decision.state;
+    for (const action of decision.actions) perform(action);
+  }
+
+  function schedule(): void {
+    clearTimeout(timer);
+    timer = undefined;
+    if (state.wakeAt === undefined) return;
+    timer = setTimeout(() => feed({ kind: "tick" }), Math.max(0, state.wakeAt - host.now()));
+  }
+
+  function isIdle(): boolean {
+    return state.phase === "stopped" && state.stored >= state.record.revision;
+  }
+
+  function perform(action: Action): void {
+    switch (action.kind) {
+      case "open":
+        return void open();
+      case "serve":
+        return dataPath?.send({ kind: "serve" });
+      case "release":
+        return dataPath?.send({ kind: "alone" });
+      case "yield":
+        return dataPath?.send({ kind: "follow" });
+      case "close":
+        return close();
+      case "abort":
+        return abort(action.reason);
+      case "attach":
+        return attach(action.connection);
+      case "detach":
+        return dataPath?.send({ kind: "unlink", reason: action.reason });
+      case "noted":
+        return dataPath?.send({ kind: "sink-noted" });
+      case "discard":
+        return discard(action.connection);
+      case "dial":
+        return void dial(action.hello);
+      case "admit":
+        return void admissions.set(action.request, action.answer);
+      case "store":
+        nextRecord = action.record;
+        return void write();
+      case "inspect":
+        return void inspect();
+      case "announce":
+        return host.control()?.announce();
+      case "answer":
+        answers.get(action.request)?.({ ok: action.ok, reason: action.reason });
+        return void answers.delete(action.request);
+      case "event":
+        return host.event(action.level, name, action.text);
+    }
+  }
+
+  async function open(): Promise<void> {
+    const turn = ++opening;
+    adopt();
+    let obstacle: string | undefined;
+    try {
+      obstacle = await host.findObstacle(config);
+      if (turn !== opening) return;
+      warnings = host.findWarnings(config);
+    } catch (error) {
+      obstacle = (error as Error).message;
+    }
+    if (turn !== opening) return;
+    if (obstacle !== undefined) return feed({ kind: "failed", reason: obstacle });
+    figures.fill(0);
+    history.clear();
+    dataPath = host.startDataPath(
+      (report) => turn === opening && onReport(report),
+      (reason) => {
+        if (turn !== opening) return;
+        abort(`its data path has crashed (${reason}): please report this`);
+      },
+    );
+    dataPath.send({
+      kind: "open",
+      module: name,
+      directories: config.mirror.directories,
+      sync: config.mirror.sync,
+      stats,
+      ackTimeoutMs: host.agent.heartbeat.ack_timeout,
+      sourceName: mountSource(name),
+      checksums: host.agent.cluster.encryption === "off",
+    });
+  }
+
+  function close(): void {
+    if (dataPath) return dataPath.send({ kind: "close" });
+    // Still looking at the directories: nothing has been touched.
+    opening++;
+    queueMicrotask(() => feed({ kind: "closed" }));
+  }
+
+  function abort(reason: string): void {
+    opening++;
+    dataPath?.abort();
+    dataPath = undefined;
+    for (const problem of host.endMounts(mountSource(name))) host.event("error", name, problem);
+    queueMicrotask(() => feed({ kind: "failed", reason }));
+  }
+
+  function onReport(report: Report): void {
+    switch (report.kind) {
+      case "ready":
+        return;
+      case "opened":
+        for (const text of report.warnings) host.event("warning", name, text);
+        return feed({ kind: "opened" });
+      case "serving":
+        return feed({ kind: "served" });
+      case "following":
+        return feed({ kind: "follows" });
+      case "closed":
+        dataPath = undefined;
+        return feed({ kind: "closed" });
+      case "failed":
+        dataPath = undefined;
+        return feed({ kind: "failed", reason: report.reason });
+      case "progress": {
+        const { phase, filesDone, bytesCompared, bytesSent } = report;
+        return feed({ kind: "progress", progress: { phase, filesDone, bytesCompared, bytesSent } });
+      }
+      case "note":
+        return host.event(report.level, name, report.text);
+      default:
+        return feed(report);
+    }
+  }
+
+  function attach(connection: number): void {
+    const link = links.get(connection);
+    links.delete(connection);
+    if (!link) return;
+    if (dataPath) dataPath.send({ kind: "link", link });
+    else host.closeLink(link);
+  }
+
+  function discard(connection: number): void {
+    const link = links.get(connection);
+    links.delete(connection);
+    if (link) host.closeLink(link);
+  }
+
+  async function dial(hello: Extract<Action, { kind: "dial" }>["hello"]): Promise<void> {
+    const control = host.control();
+    const refuse = (code: string, reason: string) => feed({ kind: "refused", code, reason });
+    if (!control) return queueMicrotask(() => refuse("", "the agent ends"));
+    owners ??= await host.owners();
+    const result = await control.dial(state.settings.peer, name, {
+      digest: config.digest,
+      role: "sink",
+      record: { ...hello, owners },
+    });
+    if (result.kind === "refused") return refuse(result.answer ?? "", result.reason);
+    const history = parseHistory(result.reply.record);
+    const { session } = result.reply.record;
+    if (!history || typeof session !== "string") {
+      host.closeLink(result.link);
+      return refuse("", `${state.settings.peer} answered what this version does not understand`);
+    }
+    const connection = ++connections;
+    links.set(connection, result.link);
+    feed({ kind: "link", connection, role: "sink", session, history });
+  }
+
+  function onHello(hello: Hello): HelloAnswer {
+    const { peer } = state.settings;
+    if (hello.node !== peer) {
+      return { accept: false, reason: `${hello.node} is no node of module ${name}` };
+    }
+    const said = parseHello(hello.record);
+    if (hello.role !== "sink" || !said) {
+      return { accept: false, reason: "the hello is none that this version understands" };
+    }
+    const request = ++requests;
+    feed({ kind: "hello", request, digest: hello.digest, hello: said });
+    const answer = admissions.get(request);
+    admissions.delete(request);
+    if (!answer) return { accept: false, code: "busy", reason: `${name} is busy on ${host.node}` };
+    if (!answer.accept) return { accept: false, code: answer.word, reason: answer.reason };
+    sessions.set(hello, answer.session);
+    warnOfOwners(hello);
+    return { accept: true, record: { ...answer.history, session: answer.session } };
+  }
+
+  function warnOfOwners(hello: Hello): void {
+    const theirs = parseOwners(hello.record.owners);
+    if (!theirs || !owners || !inUse || warnedInstance === hello.instance) return;
+    warnedInstance = hello.instance;
+    for (const text of compareOwners(owners, theirs, hello.node, inUse)) {
+      host.event("warning", name, text);
+    }
+  }
+
+  function onLink(link: LinkHandle, hello: Hello): void {
+    const session = sessions.get(hello);
+    if (session === undefined) return host.closeLink(link);
+    const connection = ++connections;
+    links.set(connection, link);
+    feed({ kind: "link", connection, role: "source", session });
+  }
+
+  /** One write at a time; of those that wait only the last one counts. */
+  async function write(): Promise<void> {
+    if (writing) return;
+    writing = true;
+    while (nextRecord) {
+      const record = nextRecord;
+      nextRecord = undefined;
+      try {
+        await host.writeRecord(record);
+        feed({ kind: "stored", revision: record.revision });
+      } catch (error) {
+        if (!nextRecord) feed({ kind: "store-failed", reason: (error as Error).message });
+      }
+    }
+    writing = false;
+  }
+
+  async function inspect(): Promise<void> {
+    const turn = opening;
+    try {
+      const empty = await host.isEmpty(config);
+      if (turn === opening) feed({ kind: "inspected", empty });
+      owners ??= await host.owners();
+      inUse = await host.surveyOwners(config.mirror.directories.map((d) => d.path));
+    } catch (error) {
+      // Files that cannot be looked at are not to be replaced without a word.
+      host.event(
+        "warning",
+        name,
+        `the directories cannot be looked at: ${(error as Error).message}`,
+      );
+      if (turn === opening) feed({ kind: "inspected", empty: false });
+    }
+  }
+
+  /** Makes the latest definition the one in force; only while nothing runs. */
+  function adopt(): void {
+    if (!latest) return;
+    config = latest;
+    state = { ...state, settings: settings() };
+  }
+
+  function definitionState(): Definition {
+    if (!latest) return "removed";
+    return latest.digest === config.digest ? "current" : "changed";
+  }
+
+  function order(kind: OrderKind, force = false): Promise<Answer> {
+    return new Promise((resolve) => {
+      const request = ++requests;
+      answers.set(request, resolve);
+      feed({ kind: "order", order: kind, request, force });
+    });
+  }
+
+  return {
+    name,
+    get config() {
+      return config;
+    },
+    async order(kind, force) {
+      if (kind === "start" && !latest) {
+        return { ok: false, reason: `the file of ${name} is gone: put it back first` };
+      }
+      if (kind === "restart" && !latest) {
+        return { ok: false, reason: `the file of ${name} is gone: put it back, or stop it` };
+      }
+      const served = state.phase === "serving";
+      const answer = await order(kind, force);
+      if (kind !== "restart" || !served || !answer.ok) return answer;
+      // It served, and the operator wants it to: the same word as at the first start.
+      return await order("prim");
+    },
+    status: () =>
+      moduleStatus({
+        state,
+        config,
+        definition: definitionState(),
+        warnings,
+        stats: figures,
+        history,
+        peer: host.control()?.peer(state.settings.peer),
+      }),
+    view: () => toModuleView(name, { ...viewOf(state), appliedSeq: figures[Stat.appliedSeq] }),
+    onPeerView(view) {
+      const own = view.modules.find((m) => m.name === name);
+      feed({ kind: "peer", view: own && fromModuleView(own) });
+    },
+    onPeerSilent: () => feed({ kind: "peer-silent" }),
+    onHello,
+    onLink,
+    define(next) {
+      const before = definitionState();
+      latest = next;
+      const now = definitionState();
+      if (state.phase === "stopped") {
+        adopt();
+        // A definition that could not start may start now.
+        if (state.trouble !== "" && !state.record.stopped) feed({ kind: "retry" });
+      } else if (now !== before && now !== "current") {
+        host.event(
+          "info",
+          name,
+          now === "changed"
+            ? `its file has changed: \`understudy restart ${name}\` applies the new definition`
+            : `its file is gone: it runs on as it was until it is stopped`,
+        );
+      }
+    },
+    load: () => feed({ kind: "load" }),
+    isGone: () => latest === undefined,
+    isIdle,
+    sample() {
+      history.sample(figures, host.now());
+    },
+    leave() {
+      feed({ kind: "leave" });
+      return isIdle() ? Promise.resolve() : new Promise((resolve) => idleWaiters.push(resolve));
+    },
+  };
+}
+
+/** Who uses the directories, as a refusal. */
+export function inUseText(users: readonly User[]): string | undefined {
+  if (users.length === 0) return undefined;
+  const named = users.slice(0, 10).map((u) => {
+    const who = u.pid === 0 ? u.command : `${u.command} (process ${u.pid})`;
+    return `${who}: ${u.how} ${u.path}`;
+  });
+  const more = users.length > 10 ? ` and ${users.length - 10} more` : "";
+  return `the directories are in use by ${named.join("; ")}${more}. End what uses them first`;
+}
