@@ -360,6 +360,8 @@ export function link(f: Server): void {
   if (!excluded) {
     t.flags[index] &= ~Flag.unmirrored;
     setName(t, index, parent, f.request.bytes, at, length);
+    // Found again by an excluded name, it must still be known as mirrored.
+    if (!v.directories[t.root[index]].excludes.isEmpty) t.flags[index] |= Flag.pinned;
     recordLink(v, index, parent, f.request.bytes, at, length);
   }
   const stat = statInode(v, t, index);

@@ -18,7 +18,7 @@ import {
 } from "./inodes.ts";
 import { loadInodeFlags, loadXattrs, readXattr, xattrNamesAt } from "./metadata.ts";
 import { Stat } from "./stats.ts";
-import { begin, commit } from "./stream.ts";
+import { begin, commit, reserve } from "./stream.ts";
 import type { Volume } from "./volume.ts";
 
 /** True where changes of this inode concern the sink at all. */
@@ -300,8 +300,10 @@ export function recordRename(
  */
 export function recordWrite(v: Volume, index: number, offset: number, count: number): void {
   v.inodes.version[index]++;
-  if (!isMirrored(v, index) || !contentFollows(v, index)) return;
+  if (!isMirrored(v, index)) return;
   const s = v.stream;
+  if (!isBound(v, index) && v.complete) bindBehindPayload(v, index, count);
+  if (!contentFollows(v, index)) return;
   const at = s.tail;
   const length = (headerSize + count + 7) & ~7;
   const w = at >>> 2;
@@ -336,6 +338,16 @@ export function emitHole(v: Volume, index: number, offset: number, length: numbe
   v.stream.memory.view.setFloat64(at + F.allocateLength, length, true);
   v.stream.words[(at + F.allocateMode) >>> 2] = FALLOC.KEEP_SIZE | FALLOC.PUNCH_HOLE;
   commit(v.stream, at);
+}
+
+/** Rare: the sink must be told of the inode first, with frames where the payload stands. */
+function bindBehindPayload(v: Volume, index: number, count: number): void {
+  const s = v.stream;
+  const from = s.tail + headerSize;
+  const payload = s.memory.bytes.slice(from, from + count);
+  ensureBound(v, index);
+  if (!reserve(s, headerSize + count + 8)) throw new Error("Replication ring overflow");
+  s.memory.bytes.set(payload, s.tail + headerSize);
 }
 
 /** The size was set. */

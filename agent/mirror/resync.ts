@@ -141,7 +141,18 @@ export function* resync(r: Resync): Job {
   commit(v.stream, begin(v.stream, Op.inSync, 0, 0));
   r.done = true;
   r.phase = "done";
+  releasePinned(r);
+}
+
+/**
+ * Lets go of what was kept for its several names. Among exclusions it stays known: a lookup by an
+ * excluded name alone could not tell that the inode is mirrored.
+ */
+function releasePinned(r: Resync): void {
+  const { v } = r;
+  const t = v.inodes;
   for (const index of r.pinned) {
+    if (!v.directories[t.root[index]].excludes.isEmpty) continue;
     t.flags[index] &= ~Flag.pinned;
     dropUnused(v, index);
   }
@@ -338,8 +349,7 @@ export function abandonResync(r: Resync): void {
   }
   for (const index of r.files.keys()) if (t.pins[index] > 0) t.pins[index]--;
   r.files.clear();
-  for (const index of r.pinned) t.flags[index] &= ~Flag.pinned;
-  r.pinned.length = 0;
+  releasePinned(r);
   r.wants.length = 0;
   r.done = true;
 }
