@@ -10,6 +10,7 @@ import { drainInvalidations, invalidationDone } from "../fuse/invalidate.ts";
 import { closeMount } from "../fuse/mount.ts";
 import { type Server, Tag, takeRequest } from "../fuse/server.ts";
 import { sinkFsyncTag } from "./apply.ts";
+import { headerSize } from "./frames.ts";
 import type { Report } from "./messages.ts";
 import { flushTimes, recordFsync } from "./record.ts";
 import { flushSink, type Sink, sinkWantsToSend, turnSink } from "./sink.ts";
@@ -43,6 +44,8 @@ export interface Loop {
   timesAt: number;
   progressAt: number;
   report: (r: Report) => void;
+  /** requests taken in the last turn */
+  taken: number;
   /** mounts are being taken away: their ends are expected */
   closing: boolean;
   /** a mount went away behind our back */
@@ -70,6 +73,7 @@ export function createLoop(
     timesAt: 0,
     progressAt: 0,
     report,
+    taken: 0,
     closing: false,
     lostMount: "",
   };
@@ -143,7 +147,7 @@ function waitForEvents(loop: Loop, timeout: number): boolean {
     const wants = loop.source.channel ? sourceWantsToSend(loop.source) : sinkWantsToSend(loop.sink);
     const reading = loop.source.channel || !loop.sink.paused ? POLLIN : 0;
     add(channel.fd, reading | (wants ? POLLOUT : 0) | channel.wants());
-    if (channel.pending() && reading) timeout = 0;
+    if (reading && (channel.pending() || waiting(loop.sink))) timeout = 0;
   } else add(-1, 0);
   const open = roomForRequest(v.stream);
   for (const session of f.sessions) add(open ? session.fd : -1, POLLIN);
@@ -167,8 +171,20 @@ function completed(loop: Loop, tag: number, result: number): void {
   else finishRead(f, tag - Tag.read, result);
 }
 
+/** Positions in the poll set; the mounts follow. */
+const linkAt = 2;
+const mountsAt = 3;
+
+/** What poll said about the descriptor at a position. */
+function happened(loop: Loop, position: number): number {
+  return loop.polls.view.getInt16(position * 8 + 6, true);
+}
+
 function turnLink(loop: Loop): void {
   const { source, sink } = loop;
+  const channel = source.channel ?? sink.channel;
+  // A sink that was paused has whole frames left to apply, and TLS may hold decrypted ones.
+  if (!channel || (happened(loop, linkAt) === 0 && !channel.pending() && !waiting(sink))) return;
   if (source.channel) {
     const broken = turnSource(source);
     if (broken) return loseLink(loop, broken);
@@ -182,6 +198,13 @@ function turnLink(loop: Loop): void {
       loseLink(loop, ended.reason);
     }
   }
+}
+
+/** True while a whole frame stands in the sink's buffer. */
+function waiting(sink: Sink): boolean {
+  const have = sink.inEnd - sink.inStart;
+  return sink.channel !== undefined && !sink.paused && have >= headerSize &&
+    have >= sink.inWords[sink.inStart >>> 2];
 }
 
 /** Replies that the sink's acknowledgement has freed. */
@@ -209,9 +232,15 @@ export function loseLink(loop: Loop, reason: string): void {
 
 function turnMounts(loop: Loop): void {
   const { v, f } = loop;
-  for (const session of f.sessions) {
-    if (session.fd < 0) continue;
-    for (let i = 0; i < burst; i++) {
+  // A lone caller asks again only after its answer: looking for more would cost it a system call.
+  const several = oldestHeld(v.stream) !== Infinity || loop.taken > 1 ||
+    v.stats[Stat.turns] % 8 === 0;
+  const most = several ? burst : 1;
+  loop.taken = 0;
+  for (let m = 0; m < f.sessions.length; m++) {
+    const session = f.sessions[m];
+    if (session.fd < 0 || happened(loop, mountsAt + m) === 0) continue;
+    for (let i = 0; i < most; i++) {
       if (!roomForRequest(v.stream)) return;
       const taken = takeRequest(f, session);
       if (taken === 0) break;
@@ -221,6 +250,7 @@ function turnMounts(loop: Loop): void {
         break;
       }
       dispatch(f);
+      loop.taken++;
       // The peer starts on these while more are taken.
       if ((i & 7) === 7) flushOut(loop);
     }
