@@ -7,6 +7,7 @@ import type { AgentConfig, ModuleConfig } from "../config/types.ts";
 import type { Control, Hello, HelloAnswer } from "../cluster/control.ts";
 import type { ModuleView, PeerView } from "../cluster/view.ts";
 import type { EventLevel } from "../events.ts";
+import type { ModuleStatus } from "../http/facade.ts";
 import type { LinkHandle, Report } from "../mirror/messages.ts";
 import { createStats, Stat } from "../mirror/stats.ts";
 import type { User } from "../platform/platform.ts";
@@ -15,7 +16,7 @@ import type { DataPath } from "./datapath.ts";
 import { decide, initialState } from "./decide.ts";
 import { viewOf } from "./describe.ts";
 import { compareOwners, type Owners, type OwnersInUse, parseOwners } from "./owners.ts";
-import { createStatHistory, type ModuleStatus, moduleStatus } from "./status.ts";
+import { createStatHistory, type Definition, moduleStatus } from "./status.ts";
 import type { Action, Event, ModuleState, OrderKind, Settings } from "./types.ts";
 import { fromModuleView, parseHello, parseHistory, toModuleView } from "./view.ts";
 
