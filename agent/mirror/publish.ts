@@ -60,6 +60,8 @@ function* publishing(
   const before = t.flags[index];
   const epoch = v.stream.epoch;
   const follows = v.stream.active && (v.complete || isBound(v, parent));
+  // Where the stream ends meanwhile, what is left of the copy has nowhere to go.
+  const live = () => v.stream.active && v.stream.epoch === epoch;
   if (follows) {
     ensureBound(v, parent);
     if (statInode(v, t, index) === 0) {
@@ -69,12 +71,12 @@ function* publishing(
       t.flags[index] &= ~(Flag.unmirrored | Flag.orphan);
       const path = pathOf(v.inodes, parent);
       const text = new TextDecoder().decode(name.subarray(nameAt, nameAt + length));
-      yield* copyContent(v, index, path === "" ? text : `${path}/${text}`);
+      yield* copyContent(v, index, path === "" ? text : `${path}/${text}`, live);
     }
   }
   t.pins[index]--;
   v.publishing--;
-  const same = v.stream.active && v.stream.epoch === epoch && follows;
+  const same = live() && follows;
   v.stream.waitFor = 0;
   if (!commit()) {
     if (same && isBound(v, index)) recordForget(v, index);
@@ -95,22 +97,24 @@ function* publishing(
 }
 
 /** Sends what is in an inode: a file's data, a directory's entries, and the metadata. */
-function* copyContent(v: Volume, index: number, path: string): Job {
+function* copyContent(v: Volume, index: number, path: string, live: () => boolean): Job {
   const t = v.inodes;
-  if (t.flags[index] & Flag.regular) yield* copyData(v, index);
-  else if (t.flags[index] & Flag.directory) yield* copyEntries(v, index, path);
-  while (!roomForRequest(v.stream)) yield false;
+  if (t.flags[index] & Flag.regular) yield* copyData(v, index, live);
+  else if (t.flags[index] & Flag.directory) yield* copyEntries(v, index, path, live);
+  while (live() && !roomForRequest(v.stream)) yield false;
+  if (!live()) return;
   emitMetadata(v, index);
   t.content[index] = Content.synced;
 }
 
-function* copyData(v: Volume, index: number): Job {
+function* copyData(v: Volume, index: number, live: () => boolean): Job {
   const t = v.inodes;
   const chunk = Math.min(maxPayload, 256 << 10);
   if (statInode(v, t, index) < 0) return;
   recordTruncateQuietly(v, index, statSize(v));
   for (let at = 0;;) {
-    while (!roomForRequest(v.stream)) yield false;
+    while (live() && !roomForRequest(v.stream)) yield false;
+    if (!live()) return;
     const fd = openInode(t, v.libc, index, false);
     if (fd < 0) return;
     const data = Number(v.libc.sys.lseek(fd, at, SEEK.DATA));
@@ -133,7 +137,7 @@ function recordTruncateQuietly(v: Volume, index: number, size: number): void {
   v.stream.waitFor = wait;
 }
 
-function* copyEntries(v: Volume, parent: number, path: string): Job {
+function* copyEntries(v: Volume, parent: number, path: string, live: () => boolean): Job {
   const t = v.inodes;
   const excludes = v.directories[t.root[parent]].excludes;
   const decoder = new TextDecoder();
@@ -141,7 +145,8 @@ function* copyEntries(v: Volume, parent: number, path: string): Job {
     const name = entry.bytes.slice(entry.at, entry.at + entry.length + 1);
     const text = decoder.decode(name.subarray(0, entry.length));
     if (!excludes.isEmpty && excludes.matchName(path, text)) continue;
-    while (!roomForRequest(v.stream)) yield false;
+    while (live() && !roomForRequest(v.stream)) yield false;
+    if (!live()) return;
     const dir = openInode(t, v.libc, parent, false);
     if (dir < 0 || statName(v, dir, entry.address) < 0) continue;
     const device = handleOf(v, t, dir, entry.address);
@@ -156,7 +161,7 @@ function* copyEntries(v: Volume, parent: number, path: string): Job {
     if (statInode(v, t, index) < 0) continue;
     emitMake(v, index, parent, name, 0, entry.length, target);
     t.pins[index]++;
-    yield* copyContent(v, index, `${path}/${text}`);
+    yield* copyContent(v, index, `${path}/${text}`, live);
     t.pins[index]--;
   }
 }
