@@ -186,6 +186,22 @@ static void with_flags(void) {
     make("yours/w", "u", 0644);
     OK("WHITEOUT as a user", rename_with("yours/w", "yours/v", RENAME_WHITEOUT));
     TRUE("a user's whiteout", S_ISCHR(status("yours/w").st_mode));
+    EQ("is the user's", ALICE, status("yours/w").st_uid);
+    EQ("and the group's", TEAM, status("yours/w").st_gid);
+  }
+  AS(BOB, CLUB) {
+    make("yours/w2", "u", 0644);
+  }
+  OK("WHITEOUT as root after others", rename_with("yours/w2", "yours/v2", RENAME_WHITEOUT));
+  EQ("is root's", 0, status("yours/w2").st_uid);
+  EQ("and root's group's", 0, status("yours/w2").st_gid);
+  directory("theirs", 02777);
+  chown("theirs", 0, CLUB);
+  chmod("theirs", 02777);
+  AS(ALICE, TEAM) {
+    make("theirs/w", "u", 0644);
+    OK("WHITEOUT in a set-gid directory", rename_with("theirs/w", "theirs/v", RENAME_WHITEOUT));
+    EQ("has the directory's group", CLUB, status("theirs/w").st_gid);
   }
 }
 
