@@ -1,7 +1,14 @@
 /** Compares two file trees: every byte and everything else that a file system keeps of a file. */
 
 import { allocate } from "../../agent/platform/linux/libc.ts";
-import { bytePath, type FileStatus, openFiles, OpenFlag, printable } from "./files.ts";
+import {
+  bytePath,
+  type FileStatus,
+  type FileType,
+  openFiles,
+  OpenFlag,
+  printable,
+} from "./files.ts";
 
 export type DifferenceKind =
   | "missing"
@@ -23,6 +30,8 @@ export interface Difference {
   /** path below the roots, one character per byte; "." is the roots themselves */
   path: string;
   kind: DifferenceKind;
+  /** what it is in the first tree, or in the second where the first has nothing */
+  type: FileType;
   /** what each tree has, for people */
   a: string;
   b: string;
@@ -78,8 +87,10 @@ export async function compareTrees(
   const bufferB = allocate(chunk);
   let lastPause = performance.now();
 
+  let type: FileType = "directory";
+
   const differ = (path: string, kind: DifferenceKind, a: unknown, b: unknown): void => {
-    found.push({ path, kind, a: String(a), b: String(b) });
+    found.push({ path, kind, type, a: String(a), b: String(b) });
   };
 
   const compareNode = (path: string, a: FileStatus, b: FileStatus): void => {
@@ -182,6 +193,7 @@ export async function compareTrees(
   ): Promise<void> => {
     const a = files.statusIfThere(atA, name);
     const b = files.statusIfThere(atB, name);
+    type = a?.type ?? b?.type ?? type;
     if (a === undefined || b === undefined) {
       if (a !== b) differ(path, "missing", a?.type ?? "nothing", b?.type ?? "nothing");
       return;
@@ -241,8 +253,9 @@ export async function compareTrees(
 
 /** One line per difference. */
 export function formatDifferences(differences: Difference[]): string {
-  return differences.map(({ path, kind, a, b }) => `${printable(path)}: ${kind}: ${a} | ${b}`)
-    .join("\n");
+  return differences.map(({ path, kind, type, a, b }) =>
+    `${printable(path)} (${type}): ${kind}: ${a} | ${b}`
+  ).join("\n");
 }
 
 /** Fails with the differences where there are any. */
