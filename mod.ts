@@ -1,4 +1,4 @@
 /** Understudy: the entry point of the one binary. */
-import { version } from "./agent/version.ts";
+import { main } from "./agent/cli/main.ts";
 
-if (import.meta.main) console.log(`understudy ${version}`);
+if (import.meta.main) Deno.exit(await main(Deno.args));
