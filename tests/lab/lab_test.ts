@@ -173,7 +173,13 @@ test("Disks fill up, hang and fail", image, async ({ alpha }) => {
   assert.match(failed.stderr, /Input\/output error/);
 });
 
-testWith(diskNeeds, "A lab leaves nothing behind, also after its owner was killed", async () => {
+for (const signal of ["SIGKILL", "SIGINT"] as const) {
+  testWith(diskNeeds, `A lab leaves nothing behind when its owner gets ${signal}`, () => {
+    return abandon(signal);
+  });
+}
+
+async function abandon(signal: Deno.Signal): Promise<void> {
   const script = `
     import { createLab } from ${JSON.stringify(new URL("./lab.ts", import.meta.url).href)};
     const lab = await createLab({ disk: { kind: "ext4", size: "64M" } });
@@ -196,7 +202,7 @@ testWith(diskNeeds, "A lab leaves nothing behind, also after its owner was kille
   const directory = ((await reader.read()).value ?? "").trim();
   assert.ok(markedProcesses(directory).length >= 6);
   assert.equal(loopDevices(directory).length, 2);
-  child.kill("SIGKILL");
+  child.kill(signal);
   await child.status;
   await reader.cancel();
   await waitFor("the watchdog to clean up", () => {
@@ -209,7 +215,7 @@ testWith(diskNeeds, "A lab leaves nothing behind, also after its owner was kille
   }, { timeout: 30_000 });
   assert.deepEqual(markedProcesses(directory), []);
   assert.deepEqual(loopDevices(directory), []);
-});
+}
 
 testWith(needs, "Two labs run side by side", async () => {
   const labs = await Promise.all([createLab(), createLab()]);
