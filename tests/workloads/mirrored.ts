@@ -49,7 +49,7 @@ export async function startMirror(lab: Lab, options: MirrorOptions = {}): Promis
   }
   let [primary, secondary] = [lab.alpha, lab.beta];
   await primary.waitState(module, "WAIT", { ready: false });
-  await primary.cli("prim", module);
+  await order(primary, "prim");
   await inSync();
 
   async function inSync(): Promise<void> {
@@ -79,16 +79,26 @@ export async function startMirror(lab: Lab, options: MirrorOptions = {}): Promis
       }
     },
     async swap() {
-      await primary.cli("stop", module);
+      await order(primary, "stop");
       await primary.waitState(module, "STOP", { ready: false });
       // A stop hands over to a secondary in sync; where it only stops, the operator says `prim`.
       const { state } = await secondary.status(module);
-      if (state !== "ALONE" && state !== "PRIM") await secondary.cli("prim", module);
-      await primary.cli("start", module);
+      if (state !== "ALONE" && state !== "PRIM") await order(secondary, "prim");
+      await order(primary, "start");
       [primary, secondary] = [secondary, primary];
       await inSync();
     },
   };
+}
+
+/** Gives an order over HTTP; throws where it is refused. */
+export async function order(
+  host: Host,
+  action: "start" | "stop" | "prim" | "second",
+): Promise<void> {
+  const response = await host.http(`/modules/${module}/${action}`, { method: "POST" });
+  if (response.status < 300) return;
+  throw new Error(`${action} on ${host.name}: ${response.status} ${response.body}`);
 }
 
 async function assertStayedInSync(primary: Host, secondary: Host): Promise<void> {

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import type { Host } from "../lab/host.ts";
 import { labTest } from "../lab/lab.ts";
 import { program } from "../posix/programs.ts";
-import { startMirror } from "./mirrored.ts";
+import { order, startMirror } from "./mirrored.ts";
 
 const timeout = 120_000;
 
@@ -73,9 +73,9 @@ labTest(
     assert.equal(await answer("1"), "fresh");
     await first.run([mapped, "write", directory, "2"], { timeout });
     assert.equal(await answer("2"), "fresh", "while following");
-    await first.cli("stop", mirror.module);
+    await order(first, "stop");
     const { state } = await second.status(mirror.module);
-    if (state !== "ALONE") await second.cli("prim", mirror.module);
+    if (state !== "ALONE") await order(second, "prim");
     await second.waitState(mirror.module, "ALONE");
     assert.equal(await answer("2"), "fresh", "after taking over");
     await second.run([mapped, "write", directory, "3"], { timeout });
