@@ -13,6 +13,9 @@ import { O } from "../platform/linux/constants.ts";
 /** Bytes of a `struct file_handle` (linux/fcntl.h): two words, then up to 24 bytes of handle. */
 export const handleStride = 32;
 
+/** More than any one operation works with at the same time; a power of two. */
+const recentInodes = 16;
+
 export const Flag = {
   directory: 1,
   /** not on the peer: an excluded name, or a file without a name (O_TMPFILE) */
@@ -73,11 +76,18 @@ export interface Inodes {
   /** open descriptors, and how many may stay open */
   descriptors: number;
   descriptorLimit: number;
+  /** a sweep for descriptors to close is worth while from here on */
+  evictAt: number;
   hand: number;
+  /** the inodes whose descriptors were used last: a ring */
+  recent: Int32Array;
+  recentAt: number;
   /** one path descriptor a device, for open_by_handle_at */
   deviceFds: number[];
   deviceIds: number[];
   roots: number;
+  /** paths that directories are about to have: what is excluded below them is decided by these */
+  aliases: Map<number, string>;
 }
 
 /** Makes an empty table. `descriptorLimit` bounds the descriptors that stay open. */
@@ -92,10 +102,14 @@ export function createInodes(descriptorLimit: number): Inodes {
     namesDead: 0,
     descriptors: 0,
     descriptorLimit,
+    evictAt: descriptorLimit,
     hand: 1,
+    recent: new Int32Array(recentInodes),
+    recentAt: 0,
     deviceFds: [],
     deviceIds: [],
     roots: 0,
+    aliases: new Map(),
   } as unknown as Inodes;
   resize(inodes, 1024);
   return inodes;
@@ -271,8 +285,9 @@ export function setName(
   at: number,
   length: number,
 ): void {
+  // Without a name (O_TMPFILE) it is no child of anybody.
   if (t.nameLength[index] > 0) t.children[t.parent[index]]--;
-  t.children[parent]++;
+  if (length > 0) t.children[parent]++;
   t.parent[index] = parent;
   t.flags[index] &= ~Flag.nameless;
   const old = t.nameLength[index];
@@ -325,10 +340,9 @@ export function hasName(
   return true;
 }
 
-const latin1 = new TextDecoder("latin1");
 const utf8 = new TextDecoder();
 
-/** The inode's name for people. */
+/** The inode's name as text; what is not UTF-8 becomes U+FFFD. */
 export function nameOf(t: Inodes, index: number): string {
   return utf8.decode(t.names.subarray(t.nameAt[index], t.nameAt[index] + t.nameLength[index]));
 }
@@ -337,14 +351,16 @@ export function nameOf(t: Inodes, index: number): string {
 export function pathOf(t: Inodes, index: number): string {
   const parts: string[] = [];
   for (let i = index, depth = 0; i > t.roots && depth < 4096; i = t.parent[i], depth++) {
+    const alias = t.aliases.size > 0 ? t.aliases.get(i) : undefined;
+    if (alias !== undefined) {
+      parts.push(alias);
+      break;
+    }
     if (t.flags[i] & Flag.nameless || t.nameLength[i] === 0) {
       parts.push("?");
       break;
     }
-    const bytes = t.names.subarray(t.nameAt[i], t.nameAt[i] + t.nameLength[i]);
-    parts.push(
-      /[\x80-\xff]/.test(latin1.decode(bytes)) ? utf8.decode(bytes) : latin1.decode(bytes),
-    );
+    parts.push(nameOf(t, i));
   }
   return parts.reverse().join("/");
 }
@@ -364,7 +380,10 @@ export function closeDescriptors(t: Inodes, libc: Libc, index: number): void {
   }
 }
 
-/** Second-chance sweep: closes descriptors that were not used since the last one, orphans never. */
+/**
+ * Second-chance sweep: closes descriptors that were not used since the last one. Never those of orphans,
+ * which nothing else leads to, and of inodes used a moment ago: one operation works with several.
+ */
 function evict(t: Inodes, libc: Libc, keep: number): void {
   let budget = 2 * t.top;
   while (t.descriptors >= t.descriptorLimit && budget-- > 0) {
@@ -374,20 +393,31 @@ function evict(t: Inodes, libc: Libc, keep: number): void {
       continue;
     }
     if (t.used[i]) t.used[i] = 0;
-    else if (!(t.flags[i] & Flag.orphan)) closeDescriptors(t, libc, i);
+    else if (!(t.flags[i] & Flag.orphan) && !t.recent.includes(i)) closeDescriptors(t, libc, i);
   }
+  // Where nothing can be closed, looking again at every call would only cost time.
+  t.evictAt = t.descriptors < t.descriptorLimit ? t.descriptorLimit : t.descriptors + 64;
+}
+
+/** Notes that an operation uses the inode's descriptor. */
+function touch(t: Inodes, index: number): void {
+  t.used[index] = 1;
+  if (t.recent[t.recentAt] === index) return;
+  t.recentAt = (t.recentAt + 1) & (recentInodes - 1);
+  t.recent[t.recentAt] = index;
 }
 
 /**
  * A descriptor for the inode: a directory's own, or a file's for reading or for both. It is opened by
- * handle where none is open, and may be closed by any later call of this function for another inode.
+ * handle where none is open, and may be closed by later calls of this function for other inodes, though
+ * not by the next {@link recentInodes} - 1.
  * Returns -errno on failure (ESTALE: the inode is gone).
  */
 export function openInode(t: Inodes, libc: Libc, index: number, write: boolean): number {
-  t.used[index] = 1;
+  touch(t, index);
   if (t.writeFd[index] >= 0) return t.writeFd[index];
   if (!write && t.readFd[index] >= 0) return t.readFd[index];
-  if (t.descriptors >= t.descriptorLimit) evict(t, libc, index);
+  if (t.descriptors >= t.evictAt) evict(t, libc, index);
   const flags = t.flags[index] & Flag.directory
     ? O.RDONLY | O.DIRECTORY | O.NOATIME | O.CLOEXEC
     : (write ? O.RDWR : O.RDONLY) | O.NOATIME | O.NOFOLLOW | O.NONBLOCK | O.CLOEXEC;
@@ -448,8 +478,8 @@ export function pinOpen(t: Inodes, libc: Libc, index: number): void {
 
 /** Keeps an open descriptor for the inode (a freshly created file's). */
 export function adoptDescriptor(t: Inodes, libc: Libc, index: number, fd: number): void {
-  if (t.descriptors >= t.descriptorLimit) evict(t, libc, index);
-  t.used[index] = 1;
+  if (t.descriptors >= t.evictAt) evict(t, libc, index);
+  touch(t, index);
   if (t.writeFd[index] >= 0) {
     libc.sys.close(fd);
     return;
