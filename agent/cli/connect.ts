@@ -1,5 +1,6 @@
 /** Finds the agent: from `--url`, or from the configuration that it runs with. */
 
+import { existsSync } from "node:fs";
 import { joinHostPort, splitHostPort } from "../config/addresses.ts";
 import { formatFinding, loadAgentConfig, readToken, SecretFileError } from "../config/mod.ts";
 import type { AgentConfig } from "../config/types.ts";
@@ -26,6 +27,9 @@ export function readConfig({ io, options }: Context): AgentConfig {
   const { config, findings } = loadAgentConfig(options.config);
   if (config !== undefined) return config;
   const lines = findings.map((finding) => formatFinding(finding, io.color.err));
+  if (!existsSync(options.config)) {
+    lines.push("`understudy init` makes one; --config or UNDERSTUDY_CONFIG names another place");
+  }
   throw new Failure(`The configuration cannot be used:\n${lines.join("\n")}`);
 }
 

@@ -73,8 +73,9 @@ function tone({ state, ready }: ModuleStatus): "good" | "poor" | "bad" {
   return ready && (state === "PRIM" || state === "SECOND") ? "good" : "poor";
 }
 
+/** `1,234,567`, without the megabytes that toLocaleString loads. */
 function count(value: number): string {
-  return value.toLocaleString("en");
+  return String(value).replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
 function escape(text: string): string {
