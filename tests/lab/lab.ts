@@ -42,7 +42,7 @@ export interface Lab {
   drop(options: DropOptions): Promise<Fault>;
   /** Drops packets both ways between two hosts, on both networks. */
   partition(a: string, b: string): Promise<Fault>;
-  /** The last lines of every log, for a failure's message. */
+  /** The last lines of each host's newest logs, for a failure's message. */
   logTails(lines?: number): Promise<string>;
   /** Ends and removes everything. May be called again. */
   close(): Promise<void>;
@@ -137,7 +137,8 @@ export async function createLab(options: LabOptions = {}): Promise<Lab> {
     },
     async logTails(lines = 60) {
       let text = "";
-      for (const log of [...hosts.values()].flatMap(({ logs }) => logs)) {
+      // The newest of each host: a long run starts agents again and again.
+      for (const log of [...hosts.values()].flatMap(({ logs }) => logs.slice(-4))) {
         const tail = (await Deno.readTextFile(log).catch(() => "")).split("\n").slice(-lines - 1);
         text += `--- ${log.slice(directory.length + "/logs/".length)}\n${tail.join("\n")}\n`;
       }
