@@ -102,10 +102,10 @@ function askFsyncsAgain(f: Server): void {
 }
 
 /**
- * One turn: waits for something to do, at most until the next deadline, and does it. True where the
- * agent has woken the thread: its messages are to be taken.
+ * One turn: waits for something to do, at most until the next deadline, and does it. Returns how many
+ * messages the agent has announced meanwhile: they are to be taken.
  */
-export function turn(loop: Loop, mayWait: boolean): boolean {
+export function turn(loop: Loop, mayWait: boolean): number {
   const { v, f } = loop;
   const walking = runJobs(loop);
   flushOut(loop);
@@ -131,7 +131,7 @@ function link(loop: Loop) {
   return loop.source.channel ?? loop.sink.channel;
 }
 
-function waitForEvents(loop: Loop, timeout: number): boolean {
+function waitForEvents(loop: Loop, timeout: number): number {
   const { v, f, polls } = loop;
   const view = polls.view;
   let n = 0;
@@ -152,9 +152,10 @@ function waitForEvents(loop: Loop, timeout: number): boolean {
   const open = roomForRequest(v.stream);
   for (const session of f.sessions) add(open ? session.fd : -1, POLLIN);
   v.libc.sys.poll(polls.address, n, timeout);
-  if ((view.getInt16(6, true) & POLLIN) === 0) return false;
-  v.libc.sys.read(loop.wakeFd, v.scratch.small.address, 8);
-  return true;
+  if ((view.getInt16(6, true) & POLLIN) === 0) return 0;
+  // An eventfd counts: the agent adds one for each message.
+  const read = v.libc.sys.read(loop.wakeFd, v.scratch.small.address, 8);
+  return read === 8 ? v.scratch.small.view.getUint32(0, true) : 0;
 }
 
 function completed(loop: Loop, tag: number, result: number): void {

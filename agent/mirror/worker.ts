@@ -22,7 +22,7 @@ import { createInodes } from "./inodes.ts";
 import { createLoop, type Loop, loseLink, turn } from "./loop.ts";
 import type { Command, Report } from "./messages.ts";
 import { sabotageApply } from "./sabotage.ts";
-import { attachSink, createSink, sayFsyncDone, sayNoted } from "./sink.ts";
+import { attachSink, createSink, noted, removeHidden, sayFsyncDone } from "./sink.ts";
 import { attachSource, createSource, detachSource, endStream } from "./source.ts";
 import { createStream, failHeld, release } from "./stream.ts";
 import { createScratch, type Volume } from "./volume.ts";
@@ -44,7 +44,11 @@ const scope = self as unknown as {
 };
 const report = (r: Report) => scope.postMessage(r);
 const queue: Command[] = [];
+/** Messages announced through the wake-up descriptor, and those that have arrived. */
+let announced = 0;
+let received = 0;
 scope.onmessage = (e) => {
+  received++;
   queue.push(e.data);
 };
 
@@ -80,7 +84,7 @@ async function firstCommand(libc: Libc, wakeFd: number): Promise<Command> {
     memory.view.setInt32(4, 1, true);
     libc.sys.poll(memory.address, 1, 200);
   }
-  libc.sys.read(wakeFd, memory.address, 8);
+  if (libc.sys.read(wakeFd, memory.address, 8) === 8) announced = memory.view.getUint32(0, true);
   return queue.shift()!;
 }
 
@@ -241,7 +245,7 @@ async function unmountAll(state: State): Promise<void> {
   }
   const until = performance.now() + unmountMs;
   while (left > 0 && performance.now() < until) {
-    turn(loop, false);
+    announced += turn(loop, false);
     await turnEventLoop();
   }
   for (const session of f.sessions) closeMount(f, session);
@@ -254,10 +258,25 @@ async function unmountAll(state: State): Promise<void> {
   v.stats[6] = 0;
 }
 
+/** How long an announced message may take to arrive. */
+const messageMs = 2000;
+
 async function run(state: State): Promise<void> {
   const { loop } = state;
+  let until = 0;
   while (!state.ended) {
-    if (turn(loop, queue.length === 0 && !state.promoting)) await turnEventLoop();
+    const awaited = received < announced;
+    const news = turn(loop, !awaited && queue.length === 0 && !state.promoting);
+    if (news > 0) {
+      announced += news;
+      until = performance.now() + messageMs;
+    }
+    // A message arrives some turns of the event loop after its announcement: it is waited for, while
+    // the data path goes on.
+    if (received < announced) {
+      await turnEventLoop();
+      if (performance.now() > until) announced = received;
+    }
     while (queue.length > 0) await obey(state, queue.shift()!);
     if (state.promoting && !invalidating(state.f)) {
       state.promoting = false;
@@ -289,9 +308,7 @@ async function obey(state: State, c: Command): Promise<void> {
     case "alone":
       return goAlone(state);
     case "sink-noted":
-      if (loop.sink.paused) loop.sink.paused = false;
-      else sayNoted(loop.sink);
-      return;
+      return noted(loop.sink);
     case "follow":
       await stopServing(state);
       mountAll(state);
@@ -309,6 +326,7 @@ function serve(state: State): void {
   const { loop, v, f } = state;
   if (loop.sink.channel) loseLink(loop, "This node serves from now on");
   clearInodes(v, loop.sink.t);
+  removeHidden(v);
   loop.sink.session = 0;
   loop.sink.applied = 0;
   loop.sink.syncing = false;
@@ -360,9 +378,12 @@ async function stopServing(state: State): Promise<void> {
   }
   loop.source.channel?.close();
   loop.source.channel = undefined;
+  // What was being published must not be carried out any more: its callers get ENOTCONN.
+  for (const job of v.jobs) job.return();
+  v.jobs.length = 0;
+  v.publishing = 0;
   endStream(loop.source);
   await unmountAll(state);
-  v.jobs.length = 0;
   clearInodes(v, v.inodes);
 }
 
@@ -374,6 +395,7 @@ async function close(state: State): Promise<void> {
   }
   await stopServing(state);
   clearInodes(v, loop.sink.t);
+  removeHidden(v);
   for (const d of v.directories) v.libc.sys.close(d.fd);
   v.offload.close();
   state.ended = true;
