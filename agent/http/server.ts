@@ -30,26 +30,26 @@ export function serve(
   onError: (error: unknown) => void,
 ): Server {
   const { host, port } = splitHostPort(listen);
-  const abort = new AbortController();
-  const open = new Set<AbortController>();
+  // what is under way; calling one ends it
+  const requests: Ends = new Set();
+  const streams: Ends = new Set();
   let server: Deno.HttpServer<Deno.NetAddr>;
   try {
     server = Deno.serve({
       hostname: host,
       port,
-      signal: abort.signal,
       onListen: () => {}, // who started this says so
       onError(error) {
         onError(error);
-        return new Response('{"error":"failed","reason":"The agent failed"}\n', {
-          status: 500,
-          headers: { "Content-Type": "application/json; charset=utf-8" },
-        });
+        return failure(500, "The agent failed");
       },
-    }, async (request) => endable(await app.fetch(request), open));
+    }, async (request) => endable(await answer(app, request, requests), streams));
   } catch (error) {
     throw new ListenError(explain(error, listen), { cause: error });
   }
+  const endAll = (ends: Ends) => {
+    for (const end of [...ends]) end();
+  };
   let closing: Promise<void> | undefined;
   return {
     port: server.addr.port,
@@ -57,44 +57,72 @@ export function serve(
       return closing ??= (async () => {
         const done = server.shutdown();
         // a stream of events would go on for ever: it ends here, and its reader comes back later
-        for (const stream of open) stream.abort();
-        const late = setTimeout(() => abort.abort(), FAREWELL);
-        try {
-          await Promise.race([
-            done,
-            new Promise((resolve) => abort.signal.addEventListener("abort", resolve)),
-          ]);
-        } finally {
-          clearTimeout(late);
-        }
+        endAll(streams);
+        const timers = [
+          setTimeout(() => {
+            endAll(requests);
+            endAll(streams);
+          }, FAREWELL),
+        ];
+        // whoever does not even read its answer is not waited for
+        const late = new Promise<void>((resolve) => {
+          timers.push(setTimeout(resolve, 2 * FAREWELL));
+        });
+        await Promise.race([done, late]);
+        timers.forEach(clearTimeout);
       })();
     },
   };
 }
 
-/** The same response, whose body ends early when the server closes, if it is a stream of events. */
-function endable(response: Response, open: Set<AbortController>): Response {
+type Ends = Set<() => void>;
+
+/** The app's answer, or that the agent ends, where that comes first. */
+function answer(
+  app: { fetch(request: Request): Response | Promise<Response> },
+  request: Request,
+  requests: Ends,
+): Promise<Response> {
+  return new Promise((resolve, reject) => {
+    const end = () => {
+      requests.delete(end);
+      resolve(failure(503, "The agent ends; what was ordered may still be under way"));
+    };
+    requests.add(end);
+    const answered = (async () => await app.fetch(request))();
+    answered.finally(() => requests.delete(end)).then(resolve, reject);
+  });
+}
+
+function failure(status: number, reason: string): Response {
+  return new Response(`${JSON.stringify({ error: "failed", reason })}\n`, {
+    status,
+    headers: { "Content-Type": "application/json; charset=utf-8", "Connection": "close" },
+  });
+}
+
+/** The same response, whose body can be ended early if it is a stream of events. */
+function endable(response: Response, streams: Ends): Response {
   const type = response.headers.get("content-type") ?? "";
   if (response.body === null || !type.startsWith("text/event-stream")) return response;
-  const end = new AbortController();
-  open.add(end);
   const reader = response.body.getReader();
+  let end = () => {};
   const body = new ReadableStream<Uint8Array>({
     start(controller) {
-      end.signal.addEventListener("abort", () => {
-        open.delete(end);
-        reader.cancel().catch(() => {});
+      end = () => {
+        if (!streams.delete(end)) return;
         controller.close();
-      });
+        reader.cancel().catch(() => {});
+      };
+      streams.add(end);
     },
     async pull(controller) {
       const { done, value } = await reader.read();
-      if (end.signal.aborted) return;
-      if (done) end.abort();
-      else controller.enqueue(value);
+      if (done) end();
+      else if (streams.has(end)) controller.enqueue(value);
     },
     async cancel(reason) {
-      open.delete(end);
+      streams.delete(end);
       await reader.cancel(reason);
     },
   }, { highWaterMark: 0 });

@@ -74,11 +74,13 @@ Deno.test("closing does not wait for a request that hangs, and lets a short one 
   const server = serve(app, "127.0.0.1:0", fail);
   const url = `http://127.0.0.1:${server.port}`;
   const late = fetch(`${url}/late`).then((response) => response.text());
-  const hung = fetch(`${url}/hang`).then((r) => r.text(), () => "broken off");
+  const hung = fetch(`${url}/hang`).then(async (r) => ({ status: r.status, body: await r.json() }));
   const answer = await waitFor("both requests", () => hanging && release);
   const closed = server.close();
   answer();
   assert.equal(await late, "late");
   await closed;
-  assert.equal(await hung, "broken off");
+  const { status, body } = await hung;
+  assert.equal(status, 503);
+  assert.match(body.reason, /The agent ends/);
 });
