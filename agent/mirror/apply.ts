@@ -1,9 +1,11 @@
 /** Applying operations on the sink: each function returns 0 or -errno. */
 import { AT, Errno, O, S, Statx } from "../platform/linux/constants.ts";
 import { cstring } from "../platform/linux/libc.ts";
-import { handleOf, kindFlags, statInode, statMode, statName } from "./backing.ts";
-import { emptyDirectory, removeTree, stageName } from "./directory.ts";
-import { F, headerSize, Mask, Op } from "./frames.ts";
+import { handleOf, handleOfFd, keepingTimes, kindFlags, statFd, statInode } from "./backing.ts";
+import { statLinks } from "./backing.ts";
+import { statMode, statName } from "./backing.ts";
+import { emptyDirectory, nameKey, removeTree, stageName } from "./directory.ts";
+import { F, FrameFlag, headerSize, Mask, Op } from "./frames.ts";
 import {
   addInode,
   adoptDescriptor,
@@ -11,14 +13,16 @@ import {
   findInode,
   Flag,
   isLive,
+  letGo,
   openInode,
-  openPath,
   pathOf,
+  reachInode,
   setName,
 } from "./inodes.ts";
 import {
   dropXattr,
-  procPath,
+  loadInodeFlags,
+  lockingInodeFlags,
   storeInodeFlags,
   storeMode,
   storeOwner,
@@ -48,21 +52,15 @@ export function f64(s: Sink, at: number, field: number): number {
   return s.in.view.getFloat64(at + field, true);
 }
 
-const latin1 = new TextDecoder("latin1");
-
-/** A name in a frame as a key for `listings`: one character a byte. */
-export function nameKey(s: Sink, at: number, length: number): string {
-  return latin1.decode(s.in.bytes.subarray(at, at + length));
-}
-
 /** The source has spoken about this name: a comparison of its directory need not remove it. */
 export function confirmName(s: Sink, parent: number, at: number, length: number): void {
   const listing = s.listings.get(parent);
-  if (listing) listing.delete(nameKey(s, at, length));
+  if (listing) listing.delete(nameKey(s.in.bytes, at, length));
 }
 
 /** The inode's file is gone here; what is still said of it means nothing. */
 export function markGone(s: Sink, index: number): void {
+  dropHidden(s, index);
   dropInode(s.t, s.v.libc, index, false);
   s.t.flags[index] = Flag.orphan;
 }
@@ -80,50 +78,98 @@ export function directoryFd(s: Sink, index: number): number {
 
 export function applyFrame(identity: Identity) {
   return (s: Sink, op: number, at: number): number => {
-    const index = u32(s, at, F.inode);
-    switch (op) {
-      case Op.write:
-        return applyWrite(s, index, at);
-      case Op.truncate:
-        return applyTruncate(s, index, at);
-      case Op.allocate:
-        return applyAllocate(s, index, at);
-      case Op.make:
-        return applyMake(s, identity, index, at);
-      case Op.link:
-        return applyLink(s, index, at);
-      case Op.rename:
-        return applyRename(s, index, at);
-      case Op.unlink:
-        return applyUnlink(s, index, at);
-      case Op.attributes:
-        return isGone(s, index) ? 0 : applyAttributes(s, index, at, u32(s, at, F.mask));
-      case Op.setXattr:
-        return isGone(s, index) ? 0 : applySetXattr(s, index, at);
-      case Op.removeXattr: {
-        if (isGone(s, index)) return 0;
-        const r = dropXattr(s.v, s.t, index, s.in.address + at + headerSize);
-        return r === -Errno.ENODATA ? 0 : r;
-      }
-      case Op.inodeFlags:
-        return isGone(s, index) ? 0 : storeInodeFlags(s.v, s.t, index, u32(s, at, F.inodeFlags));
-      case Op.fsync:
-        return applyFsync(s, index, at);
-      case Op.bind:
-        return applyBind(s, index, at);
-      case Op.unbind:
-        if (isLive(s.t, index) && index > s.t.roots) dropInode(s.t, s.v.libc, index, false);
-        return 0;
-      case Op.stage:
-        return applyStage(s, identity, index, at);
-      case Op.publish:
-        return applyPublish(s, index, at);
-      case Op.ping:
-        return 0;
-      default:
-        return applyResync(s, identity, op, index, at);
-    }
+    const r = applyOperation(s, identity, op, at);
+    return r === -Errno.EPERM ? applyUnlocked(s, identity, op, at) : r;
   };
+}
+
+/**
+ * Applies a frame once more with the locking flags taken off the inodes that it is about: what travels
+ * later than the change (times, zones of a comparison), or goes through a descriptor from before, meets flags
+ * here that it did not meet on the source.
+ */
+function applyUnlocked(s: Sink, identity: Identity, op: number, at: number): number {
+  const about = [u32(s, at, F.inode)];
+  if (namesSomething.has(op)) about.push(u32(s, at, F.parent));
+  if (op === Op.rename) about.push(u32(s, at, F.newParent), u32(s, at, F.other));
+  const locked = about.flatMap((index) => {
+    if (!isLive(s.t, index)) return [];
+    const flags = loadInodeFlags(s.v, index, s.t);
+    if (!(flags & lockingInodeFlags)) return [];
+    storeInodeFlags(s.v, s.t, index, flags & ~lockingInodeFlags);
+    return [{ index, flags }];
+  });
+  if (locked.length === 0) return -Errno.EPERM;
+  const r = applyOperation(s, identity, op, at);
+  for (const { index, flags } of locked) {
+    // The end of a comparison has set the flags itself.
+    const settled = op === Op.fileEnd || op === Op.directoryEnd;
+    if (!isLive(s.t, index) || (settled && index === about[0])) continue;
+    const back = storeInodeFlags(s.v, s.t, index, flags);
+    if (back < 0) return back;
+  }
+  return r;
+}
+
+const namesSomething: ReadonlySet<number> = new Set([
+  Op.make,
+  Op.link,
+  Op.rename,
+  Op.unlink,
+  Op.ensure,
+  Op.publish,
+]);
+
+function applyOperation(s: Sink, identity: Identity, op: number, at: number): number {
+  const index = u32(s, at, F.inode);
+  switch (op) {
+    case Op.write:
+      return applyWrite(s, index, at);
+    case Op.truncate:
+      return applyTruncate(s, index, at);
+    case Op.allocate:
+      return applyAllocate(s, index, at);
+    case Op.make:
+      return applyMake(s, identity, index, at);
+    case Op.link:
+      return applyLink(s, index, at);
+    case Op.rename:
+      return applyRename(s, index, at);
+    case Op.unlink:
+      return applyUnlink(s, index, at);
+    case Op.attributes:
+      return isGone(s, index) ? 0 : applyAttributes(s, index, at, u32(s, at, F.mask));
+    case Op.setXattr:
+      return isGone(s, index) ? 0 : applySetXattr(s, index, at);
+    case Op.removeXattr: {
+      if (isGone(s, index)) return 0;
+      const r = dropXattr(s.v, s.t, index, s.in.address + at + headerSize);
+      return r === -Errno.ENODATA ? 0 : r;
+    }
+    case Op.inodeFlags:
+      return isGone(s, index) ? 0 : storeInodeFlags(s.v, s.t, index, u32(s, at, F.inodeFlags));
+    case Op.fsync:
+      return applyFsync(s, index, at);
+    case Op.bind:
+      return applyBind(s, index, at);
+    case Op.unbind:
+      return applyUnbind(s, index);
+    case Op.stage:
+      return applyStage(s, identity, index, at);
+    case Op.publish:
+      return applyPublish(s, index, at);
+    case Op.ping:
+      return 0;
+    default:
+      return applyResync(s, identity, op, index, at);
+  }
+}
+
+/** The source speaks of the inode no longer. */
+function applyUnbind(s: Sink, index: number): number {
+  dropHidden(s, index);
+  if (isLive(s.t, index) && index > s.t.roots) dropInode(s.t, s.v.libc, index, false);
+  return 0;
 }
 
 function applyWrite(s: Sink, index: number, at: number): number {
@@ -270,26 +316,33 @@ function applyLink(s: Sink, index: number, at: number): number {
   if (dir < 0) return dir;
   confirmName(s, parent, at + headerSize, length);
   const name = s.in.address + at + headerSize;
-  let r = linkInode(s, index, dir, name);
-  if (r === -Errno.EEXIST && s.syncing) {
+  let r = giveName(s, index, dir, name);
+  if (r === -Errno.EEXIST) {
+    // A tree that is copied while it changes may bring a name twice.
     if (sameInode(s, index, dir, name)) return 0;
+    if (!s.syncing) return r;
     const removed = removeTree(s.v, dir, name);
     if (removed < 0) return removed;
-    r = linkInode(s, index, dir, name);
+    r = giveName(s, index, dir, name);
   }
   return r;
 }
 
-/** Gives the inode one more name. */
-export function linkInode(s: Sink, index: number, dir: number, name: number): number {
+/** Gives the inode one more name; a hidden one is not needed then. */
+export function giveName(s: Sink, index: number, dir: number, name: number): number {
+  const r = linkInode(s, index, dir, name);
+  if (r === 0) dropHidden(s, index);
+  return r;
+}
+
+function linkInode(s: Sink, index: number, dir: number, name: number): number {
   if (!isLive(s.t, index)) return -Errno.ESTALE;
-  const regular = (s.t.flags[index] & Flag.regular) !== 0;
-  const fd = regular ? openInode(s.t, s.v.libc, index, false) : openPath(s.t, s.v.libc, index);
+  const fd = reachInode(s.t, s.v.libc, index);
   if (fd < 0) return fd;
   const empty = s.v.scratch.small.address + 64;
   const r = s.v.libc.sys.linkat(fd, empty, dir, name, AT.EMPTY_PATH);
   const result = r < 0 ? -s.v.libc.errno() : 0;
-  if (!regular) s.v.libc.sys.close(fd);
+  letGo(s.t, s.v.libc, index, fd);
   return result;
 }
 
@@ -318,59 +371,80 @@ function applyRename(s: Sink, index: number, at: number): number {
   const name = s.in.address + nameAt;
   const newName = s.in.address + newAt;
   const other = u32(s, at, F.other);
+  const exchange = (flags & EXCHANGE) !== 0;
+  let r = exchange ? 0 : keepReachable(s, other, u32(s, at, F.links));
+  if (r === 0 && s.syncing) {
+    r = placeName(s, index, from, name);
+    if (r === 0 && exchange) r = placeName(s, other, to, newName);
+    if (r === 0 && !exchange && index > 0 && sameInode(s, index, to, newName)) {
+      // Two names of one file here, not there: a rename between them would do nothing.
+      r = removeTree(s.v, from, name);
+      return r < 0 ? r : renamed(s, at, index, other);
+    }
+  }
+  if (r < 0) return r;
   const attempt = () => {
-    const r = s.v.libc.sys.renameat2(from, name, to, newName, flags);
-    return r < 0 ? -s.v.libc.errno() : 0;
+    const result = s.v.libc.sys.renameat2(from, name, to, newName, flags);
+    return result < 0 ? -s.v.libc.errno() : 0;
   };
-  let r = attempt();
-  if (r < 0 && s.syncing && !(flags & EXCHANGE)) {
-    r = renameWhileSyncing(s, r, index, to, newName, attempt);
+  r = attempt();
+  if (r < 0 && s.syncing && !exchange) {
+    r = removeTree(s.v, to, newName);
+    if (r === 0) r = attempt();
   } else if (r === -Errno.ENOTEMPTY && other > 0) {
     // Only excluded leftovers can be there: the source's directory is empty.
     r = removeLeftovers(s, other);
     if (r === 0) r = attempt();
   }
-  if (r < 0) return r;
-  if (other > 0 && !(flags & EXCHANGE)) dropIfGone(s, other);
+  return r < 0 ? r : renamed(s, at, index, other);
+}
+
+/** What follows from a rename in the table of inodes. */
+function renamed(s: Sink, at: number, index: number, other: number): number {
+  const nameAt = at + headerSize;
+  const length = u16(s, at, F.nameLength);
+  const newAt = nameAt + length + 1;
+  const newLength = u16(s, at, F.targetLength);
+  const exchange = (u32(s, at, F.renameFlags) & EXCHANGE) !== 0;
+  if (!exchange) nameWentFrom(s, other, u32(s, at, F.links));
   if (index > 0 && isLive(s.t, index)) {
-    setName(s.t, index, newParent, s.in.bytes, newAt, newLength);
+    setName(s.t, index, u32(s, at, F.newParent), s.in.bytes, newAt, newLength);
   }
-  if (flags & EXCHANGE && other > 0 && isLive(s.t, other)) {
-    setName(s.t, other, parent, s.in.bytes, nameAt, length);
+  if (exchange && other > 0 && isLive(s.t, other)) {
+    setName(s.t, other, u32(s, at, F.parent), s.in.bytes, nameAt, length);
   }
   return 0;
 }
 
-/** Amid a resync the target may be something else, and the old name may not have been made yet. */
-function renameWhileSyncing(
-  s: Sink,
-  error: number,
-  index: number,
-  to: number,
-  newName: number,
-  attempt: () => number,
-): number {
-  if (error === -Errno.ENOENT && index > 0 && isLive(s.t, index)) {
-    if (sameInode(s, index, to, newName)) return 0;
-    const removed = removeTree(s.v, to, newName);
-    return removed < 0 ? removed : linkInode(s, index, to, newName);
-  }
-  const removed = removeTree(s.v, to, newName);
-  return removed < 0 ? removed : attempt();
+/**
+ * Amid a resync a name may lead to something else than the source's inode that is known here already by
+ * another name: puts that there.
+ */
+function placeName(s: Sink, index: number, dir: number, name: number): number {
+  if (index === 0 || !isLive(s.t, index) || s.t.flags[index] & Flag.directory) return 0;
+  if (sameInode(s, index, dir, name)) return 0;
+  const removed = removeTree(s.v, dir, name);
+  return removed < 0 ? removed : giveName(s, index, dir, name);
 }
 
 function applyUnlink(s: Sink, index: number, at: number): number {
   const parent = u32(s, at, F.parent);
   const how = u32(s, at, F.removeDirectory);
+  const remaining = u32(s, at, F.links);
   const length = u16(s, at, F.nameLength);
   const dir = directoryFd(s, parent);
   if (dir < 0) return dir;
   confirmName(s, parent, at + headerSize, length);
   const name = s.in.address + at + headerSize;
+  if (how === 0) {
+    const kept = keepReachable(s, index, remaining);
+    if (kept < 0) return kept;
+  }
   let r = s.v.libc.sys.unlinkat(dir, name, how === 0 ? 0 : AT.REMOVEDIR) < 0
     ? -s.v.libc.errno()
     : 0;
-  if (r < 0 && (s.syncing || how === 2)) r = removeTree(s.v, dir, name);
+  if (r === -Errno.ENOENT && u16(s, at, F.flags) & FrameFlag.mayBeAbsent) r = 0;
+  else if (r < 0 && (s.syncing || how === 2)) r = removeTree(s.v, dir, name);
   else if (r === -Errno.ENOTEMPTY && how === 1) {
     // Excluded leftovers go with their directory; anything else would be a difference.
     const child = index > 0 && isLive(s.t, index) ? index : 0;
@@ -379,12 +453,67 @@ function applyUnlink(s: Sink, index: number, at: number): number {
     if (r === 0 && s.v.libc.sys.unlinkat(dir, name, AT.REMOVEDIR) < 0) r = -s.v.libc.errno();
   }
   if (r < 0) return r;
-  if (index > 0) {
-    if (how > 0) {
-      if (isLive(s.t, index)) markGone(s, index);
-    } else dropIfGone(s, index);
-  }
+  if (how === 0) nameWentFrom(s, index, remaining);
+  else if (index > 0 && isLive(s.t, index)) markGone(s, index);
   return 0;
+}
+
+/**
+ * Before a name of an inode goes, of which the source has `remaining` others: where it is the last one here (a
+ * comparison has not come to the others yet, or they are excluded), a hidden one keeps the inode.
+ */
+function keepReachable(s: Sink, index: number, remaining: number): number {
+  if (index === 0 || remaining === 0 || !isLive(s.t, index)) return 0;
+  if (s.t.flags[index] & Flag.directory || s.hidden.has(index)) return 0;
+  const stat = statInode(s.v, s.t, index);
+  if (stat < 0) return stat === -Errno.ESTALE ? 0 : stat;
+  if (statLinks(s.v) > 1) return 0;
+  const r = hide(s, s.t.root[index] + 1, index, (root, name) => linkInode(s, index, root, name));
+  return r === -Errno.EXDEV ? 0 : r;
+}
+
+/** A name of the inode has gone; the source has `remaining` others. */
+function nameWentFrom(s: Sink, index: number, remaining: number): void {
+  if (index === 0 || !isLive(s.t, index)) return;
+  if (remaining === 0) return markGone(s, index);
+  const r = statInode(s.v, s.t, index);
+  if (r < 0 || statLinks(s.v) === 0) markGone(s, index);
+}
+
+/**
+ * Makes something under the inode's hidden name in the module's directory `root`, where nobody sees it;
+ * returns what `make` does.
+ */
+function hide(
+  s: Sink,
+  root: number,
+  index: number,
+  make: (root: number, name: number) => number,
+): number {
+  return quietly(s, root, (fd) => {
+    const name = cstring(s.v.scratch.text, stageName(index), 4096);
+    const removed = removeTree(s.v, fd, name);
+    if (removed < 0) return removed;
+    const r = make(fd, name);
+    if (r >= 0) s.hidden.add(index);
+    return r;
+  });
+}
+
+/** Removes the inode's hidden name, and what is below it. */
+export function dropHidden(s: Sink, index: number): void {
+  if (!s.hidden.delete(index)) return;
+  quietly(
+    s,
+    s.t.root[index] + 1,
+    (fd) => removeTree(s.v, fd, cstring(s.v.scratch.text, stageName(index), 4096)),
+  );
+}
+
+/** Changes entries of a module's directory without a trace in its times. */
+function quietly(s: Sink, root: number, change: (fd: number) => number): number {
+  const fd = directoryFd(s, root);
+  return fd < 0 ? fd : keepingTimes(s.v, fd, () => change(fd));
 }
 
 /** Removes what the exclusions keep from the source's view of this directory. */
@@ -418,13 +547,6 @@ function emptyExcluded(s: Sink, fd: number, index: number, path: string): number
   return emptyDirectory(s.v, fd, (bytes, at, length) =>
     !excludes.isEmpty &&
     excludes.matchName(path, decoder.decode(bytes.subarray(at, at + length))));
-}
-
-/** Forgets an inode whose last name has gone. */
-export function dropIfGone(s: Sink, index: number): void {
-  if (!isLive(s.t, index)) return;
-  const r = statInode(s.v, s.t, index);
-  if (r < 0 || s.v.scratch.statxWords[Statx.nlink / 4] === 0) markGone(s, index);
 }
 
 /** Puts the frame's times into `scratch.times`. */
@@ -499,87 +621,90 @@ function applyStage(s: Sink, identity: Identity, index: number, at: number): num
   const root = u32(s, at, F.parent);
   const dir = directoryFd(s, root);
   if (dir < 0) return dir;
+  dropHidden(s, index);
   identity.become(0, 0, 0);
-  const name = cstring(s.v.scratch.text, stageName(index));
-  const removed = removeTree(s.v, dir, name);
-  if (removed < 0) return removed;
   const mode = u32(s, at, F.mode);
-  const target = s.in.address + at + headerSize + 1;
-  const r = makeObject(s, dir, name, (mode & S.IFMT) | 0o600, at, target);
-  if (r < 0) return r;
-  const bound = bindName(s, index, root, 0, 0, dir, name);
-  if (bound < 0) return bound;
-  if (r > 0) {
-    adoptDescriptor(s.t, s.v.libc, index, r);
-    // An unnamed file needs no cleaning up should this node end here.
+  if ((mode & S.IFMT) === S.IFREG) {
+    // Needs no cleaning up should this node end here.
     const flags = O.RDWR | O.TMPFILE | O.CLOEXEC;
     const fd = s.v.libc.sys.openat(dir, cstring(s.v.scratch.text, "."), flags, 0o600);
-    if (fd >= 0) replaceByUnnamed(s, index, root, dir, fd);
+    if (fd >= 0) {
+      const bound = bindUnnamed(s, index, root, fd);
+      return bound < 0 ? bound : fixAttributes(s, index, at);
+    }
   }
-  statInode(s.v, s.t, index);
-  return fixAttributes(s, index, at);
+  const target = s.in.address + at + headerSize + 1;
+  let bound = 0;
+  const r = hide(s, root, index, (fd, name) => {
+    const made = makeObject(s, fd, name, (mode & S.IFMT) | 0o700, at, target);
+    if (made < 0) return made;
+    bound = bindName(s, index, root, 0, 0, fd, name);
+    if (made > 0 && bound === 0) adoptDescriptor(s.t, s.v.libc, index, made);
+    return made;
+  });
+  if (r < 0 || bound < 0) return Math.min(r, bound);
+  const stat = statInode(s.v, s.t, index);
+  return stat < 0 ? stat : fixAttributes(s, index, at);
 }
 
-function replaceByUnnamed(s: Sink, index: number, root: number, dir: number, fd: number): void {
-  const { sys } = s.v.libc;
-  sys.unlinkat(dir, cstring(s.v.scratch.text, stageName(index)), 0);
-  dropInode(s.t, s.v.libc, index, false);
-  const h = s.v.scratch.handleWords;
-  h.fill(0, 0, 8);
-  h[0] = 24;
-  const small = s.v.scratch.small.address;
-  sys.name_to_handle_at(fd, small + 64, s.v.scratch.handle.address, small, AT.EMPTY_PATH);
+/** Binds the source's number to an unnamed file; `scratch.statx` holds its attributes then. */
+function bindUnnamed(s: Sink, index: number, root: number, fd: number): number {
+  const device = handleOfFd(s.v, s.t, fd);
+  const stat = device < 0 ? device : statFd(s.v, fd);
+  if (stat < 0) {
+    s.v.libc.sys.close(fd);
+    return stat;
+  }
+  if (isLive(s.t, index)) dropInode(s.t, s.v.libc, index, false);
   const flags = Flag.regular | Flag.orphan;
-  addInode(s.t, h, 0, s.t.device[root], s.t.root[root], flags, index);
+  addInode(s.t, s.v.scratch.handleWords, 0, device, s.t.root[root], flags, index);
   adoptDescriptor(s.t, s.v.libc, index, fd);
+  return 0;
 }
 
-/** Puts a staged inode at its name, in place of whatever stands there. */
+/**
+ * Puts a staged inode, or one more name of a known one, at its name, in place of whatever stands there.
+ */
 function applyPublish(s: Sink, index: number, at: number): number {
   const parent = u32(s, at, F.parent);
+  const other = u32(s, at, F.other);
   const length = u16(s, at, F.nameLength);
   const dir = directoryFd(s, parent);
   if (dir < 0) return dir;
   if (!isLive(s.t, index)) return -Errno.ESTALE;
   confirmName(s, parent, at + headerSize, length);
   const name = s.in.address + at + headerSize;
-  const root = s.t.root[index] + 1;
-  const rootFd = directoryFd(s, root);
-  const hidden = cstring(s.v.scratch.text, stageName(index), 4096);
-  const { sys } = s.v.libc;
-  if (s.t.flags[index] & Flag.regular) {
-    const r = linkUnnamed(s, index, dir, name);
-    if (r !== -Errno.EEXIST) return published(s, r, index, parent, at, length);
-    const second = linkUnnamed(s, index, rootFd, hidden);
-    if (second < 0) return second;
+  if (!sameInode(s, index, dir, name)) {
+    let r = keepReachable(s, other, u32(s, at, F.links));
+    if (r === 0 && !s.hidden.has(index)) {
+      r = giveName(s, index, dir, name);
+      // A name is replaced in one step only by a rename, so it gets a hidden name first.
+      if (r === -Errno.EEXIST) {
+        const root = s.t.root[index] + 1;
+        r = hide(s, root, index, (fd, hidden) => linkInode(s, index, fd, hidden));
+      }
+    }
+    if (r < 0) return r;
+    r = s.hidden.has(index) ? unhide(s, index, dir, name) : 0;
+    if (r < 0) return r;
+    if (other !== index) nameWentFrom(s, other, u32(s, at, F.links));
   }
-  let r = sys.renameat2(rootFd, hidden, dir, name, 0) < 0 ? -s.v.libc.errno() : 0;
-  if (r < 0) {
-    const removed = removeTree(s.v, dir, name);
-    if (removed < 0) return removed;
-    r = sys.renameat2(rootFd, hidden, dir, name, 0) < 0 ? -s.v.libc.errno() : 0;
-  }
-  return published(s, r, index, parent, at, length);
-}
-
-function linkUnnamed(s: Sink, index: number, dir: number, name: number): number {
-  const fd = openInode(s.t, s.v.libc, index, true);
-  if (fd < 0) return fd;
-  const path = procPath(s.v, fd);
-  const r = s.v.libc.sys.linkat(AT.FDCWD, path, dir, name, AT.SYMLINK_FOLLOW);
-  return r < 0 ? -s.v.libc.errno() : 0;
-}
-
-function published(
-  s: Sink,
-  r: number,
-  index: number,
-  parent: number,
-  at: number,
-  length: number,
-): number {
-  if (r < 0) return r;
   s.t.flags[index] &= ~Flag.orphan;
   setName(s.t, index, parent, s.in.bytes, at + headerSize, length);
   return 0;
+}
+
+/** Moves what has a hidden name to its place. */
+function unhide(s: Sink, index: number, dir: number, name: number): number {
+  const r = quietly(s, s.t.root[index] + 1, (root) => {
+    const hidden = cstring(s.v.scratch.text, stageName(index), 4096);
+    const attempt = () =>
+      s.v.libc.sys.renameat2(root, hidden, dir, name, 0) < 0 ? -s.v.libc.errno() : 0;
+    const first = attempt();
+    if (first === 0) return 0;
+    const removed = removeTree(s.v, dir, name);
+    return removed < 0 ? removed : attempt();
+  });
+  if (r === 0) s.hidden.delete(index);
+  return r;
 }

@@ -91,6 +91,23 @@ function deviceOf(v: Volume, t: Inodes, mountId: number, dirFd: number, name: nu
   return t.deviceIds.length - 1;
 }
 
+/** Changes entries of a directory without a trace in its times. Returns what `change` does, or -errno. */
+export function keepingTimes(v: Volume, fd: number, change: () => number): number {
+  const before = statFd(v, fd);
+  if (before < 0) return before;
+  const x = v.scratch.statxWords;
+  const times = [Statx.atime, Statx.mtime].flatMap((at) => [0, 1, 2].map((i) => x[at / 4 + i]));
+  const r = change();
+  const { view, address } = v.scratch.times;
+  // struct timespec: seconds and nanoseconds of 64 bits each
+  for (let i = 0; i < 2; i++) {
+    for (let k = 0; k < 3; k++) view.setUint32(i * 16 + k * 4, times[i * 3 + k], true);
+    view.setUint32(i * 16 + 12, 0, true);
+  }
+  v.libc.sys.futimens(fd, address);
+  return r;
+}
+
 /** Flags of an inode that follow from its mode. */
 export function kindFlags(mode: number): number {
   const type = mode & S.IFMT;

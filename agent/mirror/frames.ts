@@ -113,8 +113,9 @@ export const F = {
   inodeFlags: 72,
   newParent: 28, // rename
   renameFlags: 32,
-  other: 36, // rename: inode at the target name
+  other: 36, // rename, publish: inode at the target name
   removeDirectory: 28, // unlink
+  // unlink, rename, publish: `links` counts the names that the inode which loses one keeps on the source
 
   // attributes, fileEnd, directoryEnd
   mask: 32,
@@ -155,6 +156,8 @@ export const FrameFlag = {
   hasXattrs: 1,
   /** write: part of a resync, not an operation of the application */
   resync: 2,
+  /** unlink: the name is in a tree that is still being copied, and may not have come yet */
+  mayBeAbsent: 4,
 } as const;
 
 export function pad8(length: number): number {

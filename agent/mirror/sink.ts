@@ -4,7 +4,8 @@
  */
 import { allocate, type Memory } from "../platform/linux/libc.ts";
 import type { Channel } from "../cluster/channel.ts";
-import { addRoot, clearInodes } from "./backing.ts";
+import { addRoot, clearInodes, keepingTimes } from "./backing.ts";
+import { emptyDirectory, isStageName } from "./directory.ts";
 import { beginFrame, checksum, F, frameProblem, headerSize, maxFrame, Op } from "./frames.ts";
 import { opNames, pad8, seqOf } from "./frames.ts";
 import { createInodes, type Inodes } from "./inodes.ts";
@@ -41,6 +42,12 @@ export interface Sink {
   /** nothing is applied until the agent has noted something durably */
   paused: boolean;
   checksums: boolean;
+  /** what the agent has been told and not noted yet, in the order in which it will answer */
+  awaited: { what: "outdated" | "in-sync"; session: number }[];
+  /** the stream of which the agent has noted that this node is in sync; 0: none */
+  notedSession: number;
+  /** inodes that have a hidden name in their module directory: staged, or between two names */
+  hidden: Set<number>;
   /** names of directories under comparison that the source has not confirmed yet */
   listings: Map<number, Set<string>>;
   zones: ZoneReader;
@@ -79,6 +86,9 @@ export function createSink(v: Volume, zones: ZoneReader, checksums: boolean): Si
     syncing: false,
     paused: false,
     checksums,
+    awaited: [],
+    notedSession: 0,
+    hidden: new Set(),
     listings: new Map(),
     zones,
     hashSeed: 0n,
@@ -101,7 +111,55 @@ export function attachSink(s: Sink, channel: Channel): void {
   putSeq(s, at, F.appliedLow, s.applied);
   putSeq(s, at, F.sessionLow, s.session);
   endAnswer(s, at);
+  // The lost link may have taken the word with it.
+  if (s.session !== 0 && s.notedSession === s.session) endAnswer(s, answer(s, Op.noted, 0, 0));
   flushSink(s);
+}
+
+/** This node's copy stops being usable: nothing goes on until the agent has noted it. */
+export function pauseOutdated(s: Sink, reason: string): void {
+  s.paused = true;
+  s.notedSession = 0;
+  s.awaited.push({ what: "outdated", session: s.session });
+  s.outdated(reason);
+}
+
+/** The source has declared this node in sync. */
+export function reachSync(s: Sink): void {
+  s.syncing = false;
+  s.listings.clear();
+  s.awaited.push({ what: "in-sync", session: s.session });
+  s.inSync();
+}
+
+/**
+ * The agent has noted durably the oldest of what it was told. That may be an earlier stream's: only the
+ * word about the present one counts.
+ */
+export function noted(s: Sink): void {
+  const done = s.awaited.shift();
+  if (!done) return;
+  if (done.what === "outdated") s.paused = s.awaited.some(({ what }) => what === "outdated");
+  else if (done.session === s.session && !s.syncing) {
+    s.notedSession = s.session;
+    sayNoted(s);
+  }
+}
+
+/**
+ * Nothing that comes later can make up for what failed: this node takes no further part in the stream, and
+ * comes back by a resync.
+ */
+export function leaveStream(s: Sink): void {
+  s.session = 0;
+  s.notedSession = 0;
+}
+
+/** Removes what a sink keeps under hidden names: it is of no use without the stream. */
+export function removeHidden(v: Volume): void {
+  for (const { fd } of v.directories) {
+    keepingTimes(v, fd, () => emptyDirectory(v, fd, isStageName));
+  }
 }
 
 /** Forgets the stream: what comes next is a new one. */
@@ -110,6 +168,8 @@ export function resetSink(s: Sink): void {
   s.t = createInodes(s.v.inodes.descriptorLimit);
   for (const [i, d] of s.v.directories.entries()) addRoot(s.v, s.t, i, d.fd);
   s.listings.clear();
+  s.hidden.clear();
+  removeHidden(s.v);
 }
 
 function putSeq(s: Sink, at: number, field: number, value: number): void {
@@ -235,6 +295,7 @@ function takeFrame(
     putSeq(s, said, F.appliedLow, s.applied);
     endAnswer(s, said);
     flushSink(s);
+    leaveStream(s);
     return { reason, failed: true };
   }
   s.applied = seq;
@@ -243,14 +304,18 @@ function takeFrame(
 }
 
 /** The agent has noted durably that this node is in sync: the source may rely on it. */
-export function sayNoted(s: Sink): void {
+function sayNoted(s: Sink): void {
   if (!s.channel) return;
   endAnswer(s, answer(s, Op.noted, 0, 0));
   flushSink(s);
 }
 
-/** An fsync that the source asked for is done. */
+/** An fsync that the source asked for is done. The kernel reports lost pages once: there is no again. */
 export function sayFsyncDone(s: Sink, ticket: number, error: number): void {
+  if (error !== 0) {
+    leaveStream(s);
+    s.outdated(`fsync failed here: error ${error}`);
+  }
   if (!s.channel) return;
   const at = answer(s, Op.fsyncDone, 0, 0);
   s.outWords[(at + F.ticket) >>> 2] = ticket;

@@ -12,13 +12,15 @@ import {
   directoryFd,
   f64,
   fixAttributes,
+  giveName,
   type Identity,
-  linkInode,
   makeObject,
+  markGone,
+  sameInode,
   u16,
   u32,
 } from "./apply.ts";
-import { emptyDirectory, isDots, isStageName, readDirectory, removeTree } from "./directory.ts";
+import { isStageName, nameKey, readDirectory, removeTree } from "./directory.ts";
 import { F, FrameFlag, headerSize, Mask, Op, zoneSize, zonesPerOffer } from "./frames.ts";
 import { adoptDescriptor, findInode, Flag, isLive, openInode, pathOf } from "./inodes.ts";
 import {
@@ -29,7 +31,7 @@ import {
   storeInodeFlags,
   xattrNamesAt,
 } from "./metadata.ts";
-import { answer, endAnswer, resetSink, type Sink } from "./sink.ts";
+import { answer, endAnswer, pauseOutdated, reachSync, resetSink, type Sink } from "./sink.ts";
 import { hashZone, mapHoles, readZones } from "./zones.ts";
 
 export function applyResync(
@@ -55,9 +57,8 @@ export function applyResync(
     case Op.fileEnd:
       return applyFileEnd(s, index, at);
     case Op.inSync:
-      s.syncing = false;
-      s.listings.clear();
-      s.inSync();
+      dropUnfound(s);
+      reachSync(s);
       return 0;
     default:
       return -Errno.EPROTO;
@@ -71,13 +72,28 @@ function applyStart(s: Sink, at: number): number {
   s.syncing = true;
   resetSink(s);
   for (const [i] of s.v.directories.entries()) {
-    const fd = directoryFd(s, i + 1);
-    if (fd < 0) return fd;
-    emptyDirectory(s.v, fd, isStageName);
+    const r = unlock(s, i + 1);
+    if (r < 0) return r;
   }
-  s.paused = true;
-  s.outdated("a resync has begun");
+  pauseOutdated(s, "a resync has begun");
   return 0;
+}
+
+/** Takes away what would keep even us from changing the inode; its comparison ends by setting it. */
+function unlock(s: Sink, index: number): number {
+  const flags = loadInodeFlags(s.v, index, s.t);
+  if (!(flags & lockingInodeFlags)) return 0;
+  return storeInodeFlags(s.v, s.t, index, flags & ~lockingInodeFlags);
+}
+
+/**
+ * Inodes that lost their last name here while the source had others, which the comparison has not brought:
+ * all of those are excluded, or outside of the module.
+ */
+function dropUnfound(s: Sink): void {
+  for (const index of [...s.hidden]) {
+    if (s.v.directories[s.t.root[index]].excludes.isEmpty) markGone(s, index);
+  }
 }
 
 const typeChanged = (a: number, b: number) => (a & S.IFMT) !== (b & S.IFMT);
@@ -93,16 +109,12 @@ function applyEnsure(s: Sink, identity: Identity, index: number, at: number): nu
   const stat = statName(s.v, dir, name);
   if (stat < 0 && stat !== -Errno.ENOENT) return stat;
   if (stat === 0 && !fits(s, index, at, dir, name, name + length + 1)) {
-    const removed = removeStubborn(s, dir, name);
+    const removed = removeTree(s.v, dir, name);
     if (removed < 0) return removed;
   }
   if (isLive(s.t, index)) {
     // One of several names of an inode that is here already.
-    if (!isAt(s, index, dir, name)) {
-      const r = linkInode(s, index, dir, name);
-      if (r < 0) return r;
-    }
-    return 0;
+    return sameInode(s, index, dir, name) ? 0 : giveName(s, index, dir, name);
   }
   if (statName(s.v, dir, name) < 0) {
     identity.become(0, 0, 0);
@@ -123,11 +135,8 @@ function applyEnsure(s: Sink, identity: Identity, index: number, at: number): nu
   } else {
     const bound = bindName(s, index, parent, nameAt, length, dir, name);
     if (bound < 0) return bound;
-    const flags = loadInodeFlags(s.v, index, s.t);
-    if (flags & lockingInodeFlags) {
-      const r = storeInodeFlags(s.v, s.t, index, flags & ~lockingInodeFlags);
-      if (r < 0) return r;
-    }
+    const unlocked = unlock(s, index);
+    if (unlocked < 0) return unlocked;
     statInode(s.v, s.t, index);
   }
   if (!(u16(s, at, F.flags) & FrameFlag.hasXattrs)) {
@@ -137,14 +146,6 @@ function applyEnsure(s: Sink, identity: Identity, index: number, at: number): nu
   }
   return fixAttributes(s, index, at);
 }
-
-/** True where the name leads to `index` already. */
-function isAt(s: Sink, index: number, dir: number, name: number): boolean {
-  const device = handleOf(s.v, s.t, dir, name);
-  return device >= 0 && findInode(s.t, s.v.scratch.handleWords, 0, device) === index;
-}
-
-const latin1 = new TextDecoder("latin1");
 
 /** Whether what stands at the name (in `scratch.statx`) can become the source's inode `index`. */
 function fits(
@@ -183,35 +184,17 @@ function fits(
   return type === S.IFDIR || links <= 1 || u32(s, at, F.links) > 1;
 }
 
-/** Removes a name and all below it, also what is marked immutable. */
-function removeStubborn(s: Sink, dir: number, name: number): number {
-  const r = removeTree(s.v, dir, name);
-  if (r !== -Errno.EPERM && r !== -Errno.ENOTEMPTY && r !== -Errno.EACCES) return r;
-  unlock(s, dir, name);
-  return removeTree(s.v, dir, name);
-}
-
-function unlock(s: Sink, dir: number, name: number): void {
-  const { sys } = s.v.libc;
-  const fd = sys.openat(dir, name, 0o2000000 | 0o4000, 0);
-  if (fd < 0) return;
-  const small = s.v.scratch.small;
-  if (sys.ioctl(fd, 0x80086601, small.address + 16) === 0) {
-    const flags = small.view.getUint32(16, true);
-    if (flags & lockingInodeFlags) {
-      small.view.setUint32(16, flags & ~lockingInodeFlags, true);
-      sys.ioctl(fd, 0x40086602, small.address + 16);
-    }
-  }
-  sys.close(fd);
-}
-
 /** Removes the extended attributes that the source does not have; their values follow one by one. */
 function keepXattrs(s: Sink, index: number, at: number): number {
   if (!isLive(s.t, index)) return -Errno.ESTALE;
-  const length = u32(s, at, F.count);
-  const names = latin1.decode(s.in.bytes.subarray(at + headerSize, at + headerSize + length));
-  return removeXattrs(s, index, new Set(names.split("\0")));
+  const keep = new Set<string>();
+  const end = at + headerSize + u32(s, at, F.count);
+  for (let from = at + headerSize; from < end;) {
+    const nul = s.in.bytes.indexOf(0, from);
+    keep.add(nameKey(s.in.bytes, from, nul - from));
+    from = nul + 1;
+  }
+  return removeXattrs(s, index, keep);
 }
 
 function removeXattrs(s: Sink, index: number, keep: Set<string>): number {
@@ -219,8 +202,7 @@ function removeXattrs(s: Sink, index: number, keep: Set<string>): number {
   const from = xattrNamesAt;
   for (let at = from; at < from + n;) {
     const end = s.v.scratch.list.bytes.indexOf(0, at);
-    const name = latin1.decode(s.v.scratch.list.bytes.subarray(at, end));
-    if (!keep.has(name)) {
+    if (!keep.has(nameKey(s.v.scratch.list.bytes, at, end - at))) {
       const r = dropXattr(s.v, s.t, index, s.v.scratch.list.address + at);
       if (r < 0 && r !== -Errno.ENODATA) return r;
     }
@@ -237,9 +219,13 @@ function beginListing(s: Sink, index: number): number {
   const path = excludes.isEmpty ? "" : pathOf(s.t, index);
   const decoder = new TextDecoder();
   for (const entry of readDirectory(s.v, s.t, index)) {
-    const bytes = entry.bytes.subarray(entry.at, entry.at + entry.length);
-    if (!excludes.isEmpty && excludes.matchName(path, decoder.decode(bytes))) continue;
-    names.add(latin1.decode(bytes));
+    const { bytes, at, length } = entry;
+    if (index <= s.t.roots && isStageName(bytes, at, length)) continue;
+    if (!excludes.isEmpty) {
+      const text = decoder.decode(bytes.subarray(at, at + length));
+      if (excludes.matchName(path, text)) continue;
+    }
+    names.add(nameKey(bytes, at, length));
   }
   s.listings.set(index, names);
   return 0;
@@ -262,12 +248,12 @@ function endListing(s: Sink, index: number, at: number): number {
   return storeInodeFlags(s.v, s.t, index, u32(s, at, F.inodeFlags));
 }
 
+/** Removes a name that is given with one character a byte. */
 function removeNamed(s: Sink, dir: number, name: string): number {
   const to = s.v.scratch.text;
-  if (isDots(new Uint8Array([...name].map((c) => c.charCodeAt(0))), 0, name.length)) return 0;
   for (let i = 0; i < name.length; i++) to.bytes[i] = name.charCodeAt(i);
   to.bytes[name.length] = 0;
-  return removeStubborn(s, dir, to.address);
+  return removeTree(s.v, dir, to.address);
 }
 
 /** Compares the zones that the source offers and asks for those that differ. */
