@@ -1,6 +1,6 @@
 /**
  * Crash rounds in the lab: traffic on the primary, the primary's agent or host killed at a random
- * moment, the secondary's plain directories judged by the oracle; then the nodes change roles.
+ * moment, the plain directories judged by the oracle; then the nodes find together again.
  *
  * As a program: `deno run -A tests/history/rounds.ts --rounds 300 --seed 1 [--mode write|fsync|both]
  * [--processes 3] [--break NAME]`. Ends with 0 where nothing was found. scripts/soak-history runs it.
@@ -57,13 +57,14 @@ export async function runRounds(lab: Lab, options: RoundsOptions): Promise<Round
   for (const host of [lab.alpha, lab.beta]) {
     await host.run(`rm -rf ${paths.join(" ")} && mkdir -p ${paths.join(" ")}`);
   }
-  let [primary, secondary] = [lab.alpha, lab.beta];
+  let roles: Roles = { primary: lab.alpha, secondary: lab.beta };
   for (let round = 0; round < rounds; round++) {
     const started = performance.now();
     const random = createRandom(deriveSeed(seed, round));
     const context = { random, round, options, progressDirectory };
-    const resynced = await bringUp(primary, secondary, round, options.sabotage);
-    const { how, ...found } = await crash(primary, secondary, context);
+    roles = await bringUp(roles, context);
+    const resynced = await differencesOf(roles);
+    const { how, ...found } = await crash(roles, context);
     const violations = [...resynced, ...found.violations];
     result.rounds++;
     result.acknowledged += found.acknowledged;
@@ -71,40 +72,78 @@ export async function runRounds(lab: Lab, options: RoundsOptions): Promise<Round
     result.violations.push(...violations);
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
     say(
-      `round ${round} (${mode}): ${how}, ${found.acknowledged} acknowledged, ${found.glances} looks, ` +
-        `${violations.length} violations, ${seconds} s`,
+      `round ${round} (${mode}): ${roles.primary.name}'s ${how}, ${found.acknowledged} acknowledged, ` +
+        `${found.glances} looks, ${violations.length} violations, ${seconds} s`,
     );
     if (violations.length > 0 && stopAtViolation) break;
-    [primary, secondary] = [secondary, primary];
   }
   return result;
 }
 
-/** Starts what is off, gives the roles, and waits until both are in sync and equal. */
-async function bringUp(
-  primary: Host,
-  secondary: Host,
-  round: number,
-  sabotage: string | undefined,
-): Promise<string[]> {
+interface Roles {
+  primary: Host;
+  secondary: Host;
+}
+
+interface Context {
+  random: Random;
+  round: number;
+  options: RoundsOptions;
+  progressDirectory: string;
+}
+
+/**
+ * Starts the agents again after a crash, in one of two ways, and waits until the nodes are in sync: the
+ * old secondary takes over before the old primary returns; or both return and see themselves who
+ * serves. Returns the new roles.
+ */
+async function bringUp(before: Roles, { random, round, options }: Context): Promise<Roles> {
+  const { sabotage } = options;
   const agent = sabotage === undefined ? {} : { env: { UNDERSTUDY_BREAK: sabotage } };
-  for (const host of [primary, secondary]) {
+  const start = async (host: Host) => {
     if (!host.up) await host.powerOn();
     await host.startAgent(agent);
+  };
+  let roles = before;
+  if (round > 0 && random.chance(0.5)) {
+    roles = { primary: before.secondary, secondary: before.primary };
+    await start(roles.primary);
+    await prim(roles.primary);
+    await start(roles.secondary);
+  } else {
+    await start(before.primary);
+    await start(before.secondary);
+    if (round === 0) await prim(before.primary);
+    else roles = await servingOf(before);
   }
-  await waitFor(`prim on ${primary.name}`, async () => {
-    const { code, stdout, stderr } = await primary.tryCli("prim", module);
+  await roles.primary.waitState(module, "PRIM", { timeout: 60_000 });
+  await roles.secondary.waitState(module, "SECOND", { timeout: 10_000 });
+  await roles.primary.run(`rm -rf ${paths.map((path) => `${path}/r${round - 2}*`).join(" ")}`);
+  return roles;
+}
+
+/** Tells a node that its data is the good one, as soon as it may. */
+async function prim(host: Host): Promise<void> {
+  await waitFor(`prim on ${host.name}`, async () => {
+    const { code, stdout, stderr } = await host.tryCli("prim", module);
     if (code !== 0) throw new Error(stdout + stderr);
     return true;
+  }, { timeout: 20_000, interval: 200 });
+}
+
+/** Who serves of two nodes that found each other again. */
+async function servingOf({ primary, secondary }: Roles): Promise<Roles> {
+  return await waitFor("one node to serve", async () => {
+    for (const [one, other] of [[primary, secondary], [secondary, primary]]) {
+      const { state } = await one.status(module);
+      if (state === "PRIM" || state === "ALONE") return { primary: one, secondary: other };
+    }
+    return undefined;
   }, { timeout: 20_000, interval: 100 });
-  await primary.waitState(module, "PRIM", { timeout: 60_000 });
-  await secondary.waitState(module, "SECOND", { timeout: 10_000 });
-  await primary.run(`rm -rf ${paths.map((path) => `${path}/r${round - 2}*`).join(" ")}`);
-  return await differencesOf(primary, secondary);
 }
 
 /** Both nodes' plain directories are the same while nobody writes; times may follow a little later. */
-async function differencesOf(primary: Host, secondary: Host): Promise<string[]> {
+async function differencesOf({ primary, secondary }: Roles): Promise<string[]> {
   const violations: string[] = [];
   for (const path of paths) {
     let found = "";
@@ -120,19 +159,9 @@ async function differencesOf(primary: Host, secondary: Host): Promise<string[]> 
   return violations;
 }
 
-interface CrashContext {
-  random: Random;
-  round: number;
-  options: RoundsOptions;
-  progressDirectory: string;
-}
-
 /** Traffic, a kill, the verdict. Leaves both agents ended. */
-async function crash(
-  primary: Host,
-  secondary: Host,
-  { random, round, options, progressDirectory }: CrashContext,
-) {
+async function crash({ primary, secondary }: Roles, context: Context) {
+  const { random, round, options, progressDirectory } = context;
   const violations = new Set<string>();
   const traffic = await startTraffic({
     spawn: (command, spawnOptions) => primary.spawn(command, spawnOptions),
@@ -165,10 +194,15 @@ async function crash(
   await agent.status;
   // Without the agent every call fails; who is between two calls only notices at the next.
   await traffic.ended;
-  await quiet(secondary, copies);
+  await missPrimary(secondary);
   await secondary.agent!.stop();
   const verdict = judge(traffic.history, copies);
   for (const violation of verdict.violations) violations.add(violation);
+  // What it acknowledged the primary must have itself; its disk lost nothing in these crashes.
+  const own = judge(traffic.history, paths.map((path) => primary.path(path)));
+  for (const violation of own.violations) {
+    violations.add(`On the killed primary itself: ${violation}`);
+  }
   return { how, acknowledged: verdict.acknowledged, glances, violations: [...violations] };
 }
 
@@ -194,7 +228,7 @@ function random(from: number, to: number): number {
 }
 
 /** Waits until the secondary has seen that its primary is gone: then it has applied what it received. */
-async function quiet(secondary: Host, _copies: string[]): Promise<void> {
+async function missPrimary(secondary: Host): Promise<void> {
   await waitFor(`${secondary.name} to miss its primary`, async () => {
     const { state, ready } = await secondary.status(module);
     return state !== "SECOND" || !ready;
