@@ -5,14 +5,14 @@
  */
 import { createLab, type Host, type Lab } from "../tests/lab/lab.ts";
 import { pause, waitFor } from "../tests/lib/wait.ts";
-import type { Acknowledged, Found } from "./demonstration/shop.ts";
+import { type Acknowledged, type Found, ordersPerReceipt } from "./demonstration/shop.ts";
 
 /** the whole demo, in milliseconds; the build and installations come before it */
 const limit = 180_000;
 const module = "shop";
 const folder = "/srv/shop";
 /** orders that the shop has already when Understudy comes */
-const before = 200;
+const before = 1000;
 /** orders taken under the mirror before the host is killed, at least */
 const enough = 500;
 /** how long the shop works in sync at least, in milliseconds */
@@ -34,7 +34,8 @@ function application(...args: string[]): string[] {
 
 /** What the shop has told its customers so far. A line that is not whole was not said. */
 async function acknowledged(log: string): Promise<Acknowledged> {
-  const said: Acknowledged = { lastOrder: 0, receipts: new Set() };
+  const said: Acknowledged = { lastOrder: before, receipts: new Set() };
+  for (let id = ordersPerReceipt; id <= before; id += ordersPerReceipt) said.receipts.add(id);
   const text = await Deno.readTextFile(log);
   for (const line of text.slice(0, text.lastIndexOf("\n") + 1).split("\n")) {
     const [, what, id] = /^(order|receipt) (\d+)$/.exec(line) ?? [];
@@ -69,7 +70,10 @@ async function story(lab: Lab) {
 
   await lab.writeConfig({ modules: [{ name: module, directories: [folder], sync: "write" }] });
   await Promise.all([alpha.startAgent(), beta.startAgent()]);
-  const waiting = await alpha.waitState(module, "WAIT", { ready: false });
+  const waiting = await waitFor("alpha to wait for a word", async () => {
+    const status = await alpha.status(module);
+    return status.state === "WAIT" && status.reason.includes("prim") && status;
+  });
   tell(`an agent runs on each; both wait: ${waiting.reason}`);
 
   await alpha.cli("prim", module);
@@ -86,7 +90,7 @@ async function story(lab: Lab) {
   await beta.waitState(module, "SECOND", { timeout: 10_000 });
   const inSync = await acknowledged(log);
   tell(
-    `beta is in sync, after ${inSync.lastOrder} orders in all; each new one waits for both hosts`,
+    "beta is in sync, copied while the shop was open; from here each order waits for both hosts",
   );
 
   const since = performance.now();
