@@ -187,6 +187,12 @@ async function crash({ primary, secondary }: Roles, context: Context) {
     traffic.kill();
     for (const error of (await traffic.ended).errors) violations.add(`${error} before any kill`);
   }
+  const dropped = await outOfSync(primary, secondary);
+  if (dropped !== undefined) {
+    // Rightly or not, the primary went on alone: nothing is promised of the secondary.
+    violations.clear();
+    violations.add(dropped);
+  }
   const how = random.chance(0.5) ? "agent killed" : "host killed";
   const agent = primary.agent!;
   if (how === "agent killed") agent.kill("SIGKILL");
@@ -197,13 +203,26 @@ async function crash({ primary, secondary }: Roles, context: Context) {
   await missPrimary(secondary);
   await secondary.agent!.stop();
   const verdict = judge(traffic.history, copies);
-  for (const violation of verdict.violations) violations.add(violation);
+  if (dropped === undefined) {
+    for (const violation of verdict.violations) violations.add(violation);
+  }
   // What it acknowledged the primary must have itself; its disk lost nothing in these crashes.
   const own = judge(traffic.history, paths.map((path) => primary.path(path)));
   for (const violation of own.violations) {
     violations.add(`On the killed primary itself: ${violation}`);
   }
   return { how, acknowledged: verdict.acknowledged, glances, violations: [...violations] };
+}
+
+/** A sentence where the mirror fell out of sync without any fault. */
+async function outOfSync(primary: Host, secondary: Host): Promise<string | undefined> {
+  for (const [host, expected] of [[primary, "PRIM"], [secondary, "SECOND"]] as const) {
+    const { state, ready, reason } = await host.status(module);
+    if (state !== expected || !ready) {
+      return `Out of sync without a fault: ${host.name} is ${state}, ${reason}`;
+    }
+  }
+  return undefined;
 }
 
 /** Looks at the secondary's trees again and again for a while; returns how often. */
