@@ -28,12 +28,16 @@ export function startDataPath(options: DataPathOptions): DataPath {
   const worker = new Worker(new URL("../mirror/worker.ts", import.meta.url).href, {
     type: "module",
   });
-  // The worker sleeps in poll(2); a message alone does not wake it. eventfd(2) adds what is written.
-  const one = allocate(128);
-  one.view.setBigUint64(0, 1n, true);
+  // The worker sleeps in poll(2); a message alone does not wake it. eventfd(2) adds up what is written:
+  // one for each message, so that the worker knows how many are under way.
+  const count = allocate(128);
   let wakeFd = -1;
-  const wake = () => {
-    if (wakeFd >= 0) libc.sys.write(wakeFd, one.address, 8);
+  let unannounced = 0;
+  const announce = () => {
+    if (wakeFd < 0 || unannounced === 0) return;
+    count.view.setBigUint64(0, BigInt(unannounced), true);
+    unannounced = 0;
+    libc.sys.write(wakeFd, count.address, 8);
   };
   let ended = false;
   const closeWake = () => {
@@ -45,7 +49,7 @@ export function startDataPath(options: DataPathOptions): DataPath {
     const report = message.data;
     if (report.kind === "ready") {
       wakeFd = report.wakeFd;
-      wake();
+      announce();
       return;
     }
     if (report.kind === "closed") {
@@ -69,7 +73,8 @@ export function startDataPath(options: DataPathOptions): DataPath {
     send(command) {
       if (ended) return;
       worker.postMessage(command);
-      wake();
+      unannounced++;
+      announce();
     },
     abort() {
       if (ended) return;
