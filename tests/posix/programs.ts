@@ -10,6 +10,7 @@ const sources = {
   namespace: ["posix/namespace.c"],
   opener: ["workloads/opener.c"],
   mapped: ["workloads/mapped.c"],
+  writer: ["faults/writer.c"],
 } as const;
 
 export type Program = keyof typeof sources;
