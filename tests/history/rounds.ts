@@ -58,13 +58,15 @@ export async function runRounds(lab: Lab, options: RoundsOptions): Promise<Round
     await host.run(`rm -rf ${paths.join(" ")} && mkdir -p ${paths.join(" ")}`);
   }
   let roles: Roles = { primary: lab.alpha, secondary: lab.beta };
+  let takeOver = false;
   for (let round = 0; round < rounds; round++) {
     const started = performance.now();
     const random = createRandom(deriveSeed(seed, round));
     const context = { random, round, options, progressDirectory };
-    roles = await bringUp(roles, context);
+    roles = await bringUp(roles, context, takeOver);
     const resynced = await differencesOf(roles);
-    const { how, ...found } = await crash(roles, context);
+    takeOver = random.chance(0.5);
+    const { how, ...found } = await crash(roles, context, takeOver);
     const violations = [...resynced, ...found.violations];
     result.rounds++;
     result.acknowledged += found.acknowledged;
@@ -93,11 +95,15 @@ interface Context {
 }
 
 /**
- * Starts the agents again after a crash, in one of two ways, and waits until the nodes are in sync: the
- * old secondary takes over before the old primary returns; or both return and see themselves who
- * serves. Returns the new roles.
+ * Starts the agents again after a crash and waits until the nodes are in sync. With `takeOver` the old
+ * secondary, whose agent has run all the time, is told to serve before the old primary returns;
+ * else both return and see themselves who serves. Returns the new roles.
  */
-async function bringUp(before: Roles, { random, round, options }: Context): Promise<Roles> {
+async function bringUp(
+  before: Roles,
+  { round, options }: Context,
+  takeOver: boolean,
+): Promise<Roles> {
   const { sabotage } = options;
   const agent = sabotage === undefined ? {} : { env: { UNDERSTUDY_BREAK: sabotage } };
   const start = async (host: Host) => {
@@ -105,9 +111,8 @@ async function bringUp(before: Roles, { random, round, options }: Context): Prom
     await host.startAgent(agent);
   };
   let roles = before;
-  if (round > 0 && random.chance(0.5)) {
+  if (takeOver) {
     roles = { primary: before.secondary, secondary: before.primary };
-    await start(roles.primary);
     await prim(roles.primary);
     await start(roles.secondary);
   } else {
@@ -128,7 +133,7 @@ async function prim(host: Host): Promise<void> {
     const { code, stdout, stderr } = await host.tryCli("prim", module);
     if (code !== 0) throw new Error(stdout + stderr);
     return true;
-  }, { timeout: 20_000, interval: 200 });
+  }, { timeout: 10_000, interval: 500 });
 }
 
 /** Who serves of two nodes that found each other again. */
@@ -159,8 +164,8 @@ async function differencesOf({ primary, secondary }: Roles): Promise<string[]> {
   return violations;
 }
 
-/** Traffic, a kill, the verdict. Leaves both agents ended. */
-async function crash({ primary, secondary }: Roles, context: Context) {
+/** Traffic, a kill, the verdict. Leaves both agents ended, or with `takeOver` the secondary's running. */
+async function crash({ primary, secondary }: Roles, context: Context, takeOver: boolean) {
   const { random, round, options, progressDirectory } = context;
   const violations = new Set<string>();
   const traffic = await startTraffic({
@@ -201,7 +206,7 @@ async function crash({ primary, secondary }: Roles, context: Context) {
   // Without the agent every call fails; who is between two calls only notices at the next.
   await traffic.ended;
   await missPrimary(secondary);
-  await secondary.agent!.stop();
+  if (!takeOver) await secondary.agent!.stop();
   const verdict = judge(traffic.history, copies);
   if (dropped === undefined) {
     for (const violation of verdict.violations) violations.add(violation);
