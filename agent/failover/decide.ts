@@ -7,7 +7,7 @@
  */
 
 import { type ModuleRecord } from "../state/record.ts";
-import { answer, type Draft, draft, store, tell } from "./draft.ts";
+import { answer, type Draft, draft, order, store, tell } from "./draft.ts";
 import { describe, differs, viewOf } from "./describe.ts";
 import * as following from "./following.ts";
 import * as lifecycle from "./lifecycle.ts";
@@ -156,6 +156,7 @@ function takeOrder(d: Draft, event: Extract<Event, { kind: "order" }>): void {
       kind: event.order,
       request: event.request,
       force: event.force,
+      since: d.now,
       revision: undefined,
     });
   if (state.leaving) return void reply(false, "the agent ends");
@@ -262,6 +263,11 @@ function nextDeadline(state: ModuleState): number | undefined {
       ? state.following.retryAt
       : undefined,
   ];
+  const prim = order(state, "prim");
+  const judged = state.phase === "waiting" || state.phase === "following";
+  if (prim && judged && state.peer.contact !== "unknown") {
+    times.push(prim.since + waiting.patience(state));
+  }
   const sink = state.phase === "serving" ? state.serving?.sink : undefined;
   if (sink === "lost" || sink === "admitted" || sink === "resuming") {
     times.push(state.serving?.deadline);

@@ -153,6 +153,7 @@ export interface Order {
   kind: OrderKind;
   request: number;
   force: boolean;
+  since: number;
   /** carried out once this record is on disk; undefined: not that far yet */
   revision: number | undefined;
 }

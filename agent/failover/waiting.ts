@@ -11,6 +11,7 @@ import { descendsFrom, nextHistory } from "../state/record.ts";
 import { answer, type Draft, freshName, order, peerServes, store, tell } from "./draft.ts";
 import { judgeFollow, judgeResume, judgeServe, wins } from "./judge.ts";
 import { startFollowing } from "./following.ts";
+import type { ModuleState } from "./types.ts";
 
 /** Phase `waiting`: takes a part as soon as one may be taken. */
 export function advanceWaiting(d: Draft): void {
@@ -31,6 +32,14 @@ export function advanceWaiting(d: Draft): void {
   }
 }
 
+/**
+ * How long a `prim` waits for a peer that serves, or is about to, to be heard otherwise: it may just
+ * have been stopped, and its word is on the way.
+ */
+export function patience(state: ModuleState): number {
+  return state.peer.view?.ready ? 500 : state.settings.heartbeatTimeout;
+}
+
 /** Phases `waiting` and `following`: answers a waiting `prim`, or claims. */
 export function obeyPrim(d: Draft): void {
   const { state } = d;
@@ -39,8 +48,9 @@ export function obeyPrim(d: Draft): void {
   if (state.phase !== "waiting" && state.phase !== "following") return;
   if (state.peer.contact === "unknown") return;
   const verdict = judgeServe(state);
-  if (verdict.kind === "no") answer(d, ["prim"], false, verdict.reason);
-  else if (verdict.kind === "forced" && !asked.force) {
+  if (verdict.kind === "no") {
+    if (d.now >= asked.since + patience(state)) answer(d, ["prim"], false, verdict.reason);
+  } else if (verdict.kind === "forced" && !asked.force) {
     answer(
       d,
       ["prim"],
