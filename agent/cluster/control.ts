@@ -184,7 +184,7 @@ const handshakeDeadline = 5_000;
 const probeTimeout = 1_000;
 
 /** Between two looks at the host's own addresses, ms. */
-const addressInterval = 2_000;
+const addressInterval = 5_000;
 
 /** The networks between this node and each of the others. */
 function pairUp(options: ControlOptions): Map<string, Network[]> {

@@ -59,7 +59,8 @@ export function openDatagrams(
     for (const fd of fds) sockets.close(fd);
     throw error;
   }
-  const watches = fds.map((fd, network) => poller.watch(fd, POLLIN, () => take(network)));
+  // A peer sends on all networks at once: what wakes this thread on one is followed by the others.
+  const watches = fds.map((fd) => poller.watch(fd, POLLIN, receive));
 
   function refuse(code: RefusalCode): void {
     const address = readSockaddr(source, 0);
@@ -100,6 +101,10 @@ export function openDatagrams(
     }
   }
 
+  function receive(): void {
+    for (let network = 0; network < fds.length; network++) take(network);
+  }
+
   return {
     send(peer, network, bytes) {
       const remote = context.peers.get(peer)?.[network]?.remote;
@@ -109,9 +114,7 @@ export function openDatagrams(
       const at = outgoing.address;
       libc.sys.sendto(fds[network], at + sockaddrBytes, bytes.length, 0, at, length);
     },
-    receive() {
-      for (let network = 0; network < fds.length; network++) take(network);
-    },
+    receive,
     close() {
       for (const watch of watches) watch.remove();
       for (const fd of fds) sockets.close(fd);

@@ -11,6 +11,7 @@
 
 import type { ClusterEvent, RefusalCode } from "./events.ts";
 import type { NetworkStatus, PeerStatus } from "./control.ts";
+import { createMac } from "./mac.ts";
 import { decodePacket, encodePacket, nonceBytes, noNonce } from "./packet.ts";
 import { decodeView, encodeView, type ModuleView, type PeerView } from "./view.ts";
 
@@ -101,7 +102,8 @@ const maxAnswers = 4;
 const smoothing = 1 / 8;
 
 export function createHeartbeat(options: HeartbeatOptions): Heartbeat {
-  const { node, instance, key, interval, timeout, now, onEvent } = options;
+  const mac = createMac(options.key);
+  const { node, instance, interval, timeout, now, onEvent } = options;
   const startedAt = now();
   const peers = new Map<string, Peer>(options.peers.map((peer) => [peer.node, {
     node: peer.node,
@@ -138,14 +140,22 @@ export function createHeartbeat(options: HeartbeatOptions): Heartbeat {
   const heardWithin = (at: number | undefined, time: number) =>
     at !== undefined && time - at < timeout;
 
+  /** Mostly nothing has changed since the last time. */
+  let viewText = "";
+  let viewBytes: Uint8Array | undefined;
+
   function ownView(): Uint8Array | undefined {
-    const bytes = encodeView({ node, instance, modules: options.view() });
+    const view = { node, instance, modules: options.view() };
+    const text = JSON.stringify(view);
+    if (text === viewText) return viewBytes;
+    viewText = text;
+    const bytes = encodeView(view);
     const problem = typeof bytes === "string" ? bytes : "";
     if (problem !== "" && problem !== viewProblem) {
       onEvent({ kind: "view-unsent", level: "error", text: `${problem}.` });
     }
     viewProblem = problem;
-    return typeof bytes === "string" ? undefined : bytes;
+    return viewBytes = typeof bytes === "string" ? undefined : bytes;
   }
 
   function send(
@@ -172,7 +182,7 @@ export function createHeartbeat(options: HeartbeatOptions): Heartbeat {
       heldMs: link.heardAt === undefined ? 0 : time - link.heardAt,
       heard: heard >>> 0,
       view,
-    }, key);
+    }, mac);
     options.transmit(peer.node, link.network, packet);
   }
 
@@ -400,7 +410,7 @@ export function createHeartbeat(options: HeartbeatOptions): Heartbeat {
       const peer = peers.get(name);
       const link = peer?.links.find((each) => each.network === network);
       if (!peer || !link) return "unknown-node";
-      const packet = decodePacket(bytes, key);
+      const packet = decodePacket(bytes, mac);
       if (typeof packet === "string") return packet;
       if (packet.node !== peer.node || packet.instance === instance) return "unknown-node";
       if (packet.network !== network) return "malformed";

@@ -21,8 +21,8 @@
  * | 100 | 2 | length of the view |
  */
 
-import { createHmac, timingSafeEqual } from "node:crypto";
 import type { RefusalCode } from "./events.ts";
+import { type Mac, macBytes } from "./mac.ts";
 import { maxViewBytes } from "./view.ts";
 
 /** First bytes of everything that Understudy sends to another node. */
@@ -35,9 +35,8 @@ export const nonceBytes = 16;
 export const maxNetworks = 32;
 
 const headerBytes = 102;
-const tagBytes = 32;
 const maxNameBytes = 64;
-export const maxPacketBytes = headerBytes + maxNameBytes + maxViewBytes + tagBytes;
+export const maxPacketBytes = headerBytes + maxNameBytes + maxViewBytes + macBytes;
 
 export interface HeartbeatPacket {
   network: number;
@@ -58,20 +57,16 @@ export interface HeartbeatPacket {
 
 export const noNonce = "0".repeat(2 * nonceBytes);
 
-function tagOf(key: Uint8Array, bytes: Uint8Array): Uint8Array {
-  return createHmac("sha256", key).update(bytes).digest();
-}
-
 export function encodePacket(
   packet: HeartbeatPacket,
-  key: Uint8Array,
+  mac: Mac,
 ): Uint8Array<ArrayBuffer> {
   const name = new TextEncoder().encode(packet.node);
   const body = packet.view ?? new Uint8Array(0);
   if (name.length > maxNameBytes || body.length > maxViewBytes) {
     throw new RangeError(`Heartbeat too long: name ${name.length}, view ${body.length} bytes`);
   }
-  const bytes = new Uint8Array(headerBytes + name.length + body.length + tagBytes);
+  const bytes = new Uint8Array(headerBytes + name.length + body.length + macBytes);
   const view = new DataView(bytes.buffer);
   bytes.set(magic);
   bytes[4] = protocolVersion;
@@ -90,23 +85,21 @@ export function encodePacket(
   view.setUint16(100, body.length);
   bytes.set(name, headerBytes);
   bytes.set(body, headerBytes + name.length);
-  const end = bytes.length - tagBytes;
-  bytes.set(tagOf(key, bytes.subarray(0, end)), end);
+  const end = bytes.length - macBytes;
+  bytes.set(mac.tag(bytes.subarray(0, end)), end);
   return bytes;
 }
 
 /** The packet, or why it is refused. What is cheap to see is looked at before the HMAC is computed. */
-export function decodePacket(bytes: Uint8Array, key: Uint8Array): HeartbeatPacket | RefusalCode {
+export function decodePacket(bytes: Uint8Array, mac: Mac): HeartbeatPacket | RefusalCode {
   if (bytes.length < 5 || magic.some((byte, i) => bytes[i] !== byte)) return "garbage";
   if (bytes[4] !== protocolVersion) return "version";
-  if (bytes.length < headerBytes + tagBytes || bytes.length > maxPacketBytes) return "garbage";
+  if (bytes.length < headerBytes + macBytes || bytes.length > maxPacketBytes) return "garbage";
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const nameEnd = headerBytes + bytes[6];
-  const end = bytes.length - tagBytes;
+  const end = bytes.length - macBytes;
   if (nameEnd + view.getUint16(100) !== end) return "garbage";
-  if (!timingSafeEqual(tagOf(key, bytes.subarray(0, end)), bytes.subarray(end))) {
-    return "wrong-secret";
-  }
+  if (!mac.verify(bytes.subarray(0, end), bytes.subarray(end))) return "wrong-secret";
   const packet: HeartbeatPacket = {
     network: bytes[5],
     node: new TextDecoder().decode(bytes.subarray(headerBytes, nameEnd)),

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
+import { createMac } from "./mac.ts";
 import { decodePacket, encodePacket, type HeartbeatPacket, maxPacketBytes } from "./packet.ts";
 import { maxViewBytes } from "./view.ts";
 
-const key = new Uint8Array(32).fill(7);
+const key = createMac(new Uint8Array(32).fill(7));
 const packet: HeartbeatPacket = {
   network: 1,
   node: "alpha",
@@ -51,7 +52,7 @@ Deno.test("no single flipped bit and no shortened packet is believed", () => {
 
 Deno.test("why a packet is refused is told apart", () => {
   const bytes = encodePacket(packet, key);
-  assert.equal(decodePacket(bytes, new Uint8Array(32)), "wrong-secret");
+  assert.equal(decodePacket(bytes, createMac(new Uint8Array(32))), "wrong-secret");
   assert.equal(decodePacket(bytes.with(4, 2), key), "version");
   assert.equal(decodePacket(Uint8Array.of(0x55, 0x4e, 0x44, 0x59, 2), key), "version");
   assert.equal(decodePacket(bytes.with(0, 0), key), "garbage");

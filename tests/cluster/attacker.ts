@@ -9,6 +9,7 @@ import { allocate, type Libc } from "../../agent/platform/linux/libc.ts";
 import { establish, preambleBytes } from "../../agent/cluster/handshake.ts";
 import type { ClusterKeys } from "../../agent/cluster/keys.ts";
 import type { TlsContext } from "../../agent/cluster/openssl.ts";
+import { createMac } from "../../agent/cluster/mac.ts";
 import { encodePacket, noNonce } from "../../agent/cluster/packet.ts";
 import type { Poller } from "../../agent/cluster/poller.ts";
 import { createSockets, parseAddress, writeSockaddr } from "../../agent/cluster/sockets.ts";
@@ -280,7 +281,7 @@ export function createAttacker({ libc, poller, tls, keys, target, from, peer }: 
       heldMs: generator.below(1e5),
       heard: generator.below(2 ** 32),
       view: generator.chance(0.8) ? view : undefined,
-    }, generator.chance(0.7) ? keys.heartbeat : generator.bytes(32));
+    }, createMac(generator.chance(0.7) ? keys.heartbeat : generator.bytes(32)));
   }
 
   const streams: Record<typeof kinds[number], (generator: Generator) => Promise<void>> = {
