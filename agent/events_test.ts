@@ -37,3 +37,20 @@ Deno.test("A subscriber hears what comes until it leaves", () => {
   log.add("info", "", "after");
   assert.deepEqual(heard, ["during"]);
 });
+
+Deno.test("A flood of events that read alike is counted, and others are heard beside it", () => {
+  let time = 0;
+  const lines: string[] = [];
+  const write = (line: string) => lines.push(line.trim().replace(/^\S+ /, ""));
+  const log = createEventLog({ level: "info", format: "text", write, now: () => new Date(time) });
+  for (let i = 0; i < 1000; i++) log.add("error", "m", `request ${i} failed`);
+  log.add("info", "m", "still here");
+  assert.equal(lines.length, 21);
+  assert.equal(lines[20], "info    [m] still here");
+  time = 20_000;
+  log.add("info", "", "later");
+  assert.deepEqual(lines.slice(21), [
+    "error   [m] 980 more like: request # failed",
+    "info    later",
+  ]);
+});
