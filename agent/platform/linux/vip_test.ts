@@ -159,8 +159,9 @@ for (const address of ["10.77.0.100/24", "fd00:77::100/64"]) {
           `ip neighbour replace ${ip} lladdr 02:00:00:00:00:99 dev eth7 nud reachable`,
         );
         addVip(libc, vip);
-        assert.equal(announceVip(libc, vip), true);
+        // As in the product the announcement is repeated: the neighbour may not listen yet.
         await eventually("the neighbour's new entry", async () => {
+          assert.equal(announceVip(libc, vip), true);
           return /02:00:00:00:00:01/.test(await beta.run(`ip neighbour show ${ip} dev eth7`));
         });
       }),
