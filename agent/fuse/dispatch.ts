@@ -19,6 +19,7 @@ export function dispatch(f: Server): void {
   f.v.stream.waitFor = 0;
   try {
     if (f.opcode === Fuse.WRITE) return write(f);
+    if (f.opcode === Fuse.BATCH_FORGET) return batchForget(f);
     gatherRequest(f);
     handle(f);
   } catch (error) {
@@ -62,8 +63,6 @@ function handle(f: Server): void {
       return rename2(f);
     case Fuse.FORGET:
       return forget(f, nodeOf(f), wide(f, 40));
-    case Fuse.BATCH_FORGET:
-      return batchForget(f);
     case Fuse.READDIR:
       return readdir(f);
     case Fuse.READDIRPLUS:

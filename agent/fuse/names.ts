@@ -16,9 +16,11 @@ import {
   findInode,
   Flag,
   hasName,
+  isUnused,
   letGo,
   loseName,
   openInode,
+  pathOf,
   pinOpen,
   reachInode,
   setName,
@@ -29,14 +31,20 @@ import {
   isBound,
   isMirrored,
   markTimes,
+  prepareLink,
   prepareRename,
+  recordExcluded,
   recordLink,
   recordMake,
   recordRename,
+  recordTruncate,
   recordUnlink,
   type RenameEnds,
 } from "../mirror/record.ts";
-import { loseMirrored, publish, refreshExclusions } from "../mirror/publish.ts";
+import { keepKnown, loseMirrored, publish, refreshExclusions } from "../mirror/publish.ts";
+import { headerSize } from "../mirror/frames.ts";
+import { roomForRequest } from "../mirror/stream.ts";
+import type { Job, Volume } from "../mirror/volume.ts";
 import { cacheFlags, putOpen } from "./data.ts";
 import { entrySize, In, outHeader } from "./protocol.ts";
 import {
@@ -83,12 +91,35 @@ export function forget(f: Server, index: number, count: number): void {
   dropUnused(f.v, index);
 }
 
+/**
+ * Many at once: tens of thousands when the kernel needs memory, so what is unused then goes as the stream has
+ * room. The request stands where it was read to: 80 bytes in `request`, the rest in the ring.
+ */
 export function batchForget(f: Server): void {
+  const { v } = f;
+  const t = v.inodes;
+  const ring = (v.stream.tail + headerSize) >>> 2;
   const count = f.words[10];
   for (let i = 0; i < count; i++) {
-    const at = 48 + i * 16;
-    const n = f.words[(at + 8) >>> 2] + f.words[(at + 12) >>> 2] * 4294967296;
-    forget(f, nodeAt(f, at), n);
+    const at = (48 + i * 16) >>> 2;
+    const inRing = at - headerSize / 4;
+    const [words, from] = inRing < 0 ? [f.words, at] : [v.stream.words, ring + inRing];
+    const index = words[from] === 1 ? f.session.root : words[from];
+    const n = words[from + 2] + words[from + 3] * 4294967296;
+    t.lookups[index] = Math.max(0, t.lookups[index] - n);
+    if (isUnused(t, index)) v.unused.push(index);
+  }
+  if (v.unused.length > 0 && v.unused.length <= count) v.jobs.push(dropping(v));
+}
+
+function* dropping(v: Volume): Job {
+  while (v.unused.length > 0) {
+    for (let i = 0; i < 256 && roomForRequest(v.stream); i++) {
+      const index = v.unused.pop();
+      if (index === undefined) return;
+      dropUnused(v, index);
+    }
+    yield roomForRequest(v.stream);
   }
 }
 
@@ -234,7 +265,10 @@ function openExisting(f: Server, dir: number, name: number, flags: number): void
   if (!(v.inodes.flags[index] & Flag.regular)) return replyResult(f, -Errno.EEXIST);
   const fd = openInode(v.inodes, v.libc, index, true);
   if (fd < 0) return replyResult(f, fd);
-  if (flags & O.TRUNC) v.libc.sys.ftruncate(fd, 0);
+  if (flags & O.TRUNC) {
+    if (v.libc.sys.ftruncate(fd, 0) < 0) return replyResult(f, -v.libc.errno());
+    recordTruncate(v, index, 0);
+  }
   if (statName(v, dir, name) < 0) return replyResult(f, -Errno.ENOENT);
   replyOpened(f, index);
 }
@@ -293,36 +327,28 @@ function remove(f: Server, directory: boolean): void {
   const links = statLinks(v);
   const device = handleOf(v, t, dir, name);
   const index = device < 0 ? 0 : findInode(t, v.scratch.handleWords, 0, device);
-  const last = directory || links <= 1;
-  if (index > 0) beforeNameGoes(f, index, parent, length, last);
+  const left = directory ? 0 : links - 1;
+  if (index > 0) beforeNameGoes(f, index, left);
   if (v.libc.sys.unlinkat(dir, name, directory ? AT.REMOVEDIR : 0) < 0) {
     return replyResult(f, -v.libc.errno());
   }
-  if (!excluded) recordUnlink(v, parent, bytes, In.size, length, index, directory);
-  if (index > 0) nameGone(f, index, parent, bytes, In.size, length, last);
+  if (excluded) recordExcluded(v, parent);
+  else recordUnlink(v, parent, bytes, In.size, length, { index, links: left, directory });
+  if (index > 0) nameGone(f, index, parent, bytes, In.size, length, left);
   reply(f, 0);
 }
 
-/** What must happen while the name is still there. */
-function beforeNameGoes(
-  f: Server,
-  index: number,
-  parent: number,
-  length: number,
-  last: boolean,
-): void {
+/** What must happen while the name is still there; `left` names will remain. */
+function beforeNameGoes(f: Server, index: number, left: number): void {
   const { v } = f;
   const t = v.inodes;
-  if (last) {
+  if (left === 0) {
     // A handle leads nowhere once the last name is gone: only a descriptor keeps the inode.
     if (t.lookups[index] > 0) pinOpen(t, v.libc, index);
-  } else if (
-    v.complete && isMirrored(v, index) &&
-    hasName(t, index, parent, f.request.bytes, In.size, length)
-  ) ensureBound(v, index);
+  } else if (v.complete && isMirrored(v, index)) ensureBound(v, index); // it may become nameless
 }
 
-/** What follows for the inode when a name of it is gone. */
+/** What follows for the inode when a name of it is gone and `left` remain. */
 function nameGone(
   f: Server,
   index: number,
@@ -330,15 +356,34 @@ function nameGone(
   bytes: Uint8Array,
   at: number,
   length: number,
-  last: boolean,
+  left: number,
 ): void {
-  const t = f.v.inodes;
-  if (last) t.flags[index] = (t.flags[index] | Flag.orphan) & ~Flag.pinned;
-  if (last || hasName(t, index, parent, bytes, at, length)) loseName(t, index);
-  if (last) t.bound[index] = 0;
-  const up = parent;
-  dropUnused(f.v, index);
-  dropUnused(f.v, up);
+  const { v } = f;
+  const t = v.inodes;
+  if (left === 0) t.flags[index] = (t.flags[index] | Flag.orphan) & ~Flag.pinned;
+  if (left === 0 || hasName(t, index, parent, bytes, at, length)) loseName(t, index);
+  if (left === 0) t.bound[index] = 0;
+  else if (left === 1 && t.flags[index] & Flag.pinned && isAtItsName(f, index)) {
+    // The one name it still has is mirrored, and recorded: a lookup will know.
+    t.flags[index] &= ~Flag.pinned;
+  }
+  dropUnused(v, index);
+  dropUnused(v, parent);
+}
+
+/** True where the recorded name leads to the inode. */
+function isAtItsName(f: Server, index: number): boolean {
+  const { v } = f;
+  const t = v.inodes;
+  const length = t.nameLength[index];
+  if (length === 0) return false;
+  const dir = openInode(t, v.libc, t.parent[index], false);
+  if (dir < 0) return false;
+  const { text, handleWords } = v.scratch;
+  text.bytes.set(t.names.subarray(t.nameAt[index], t.nameAt[index] + length));
+  text.bytes[length] = 0;
+  const device = handleOf(v, t, dir, text.address);
+  return device >= 0 && findInode(t, handleWords, 0, device) === index;
 }
 
 export function link(f: Server): void {
@@ -351,22 +396,39 @@ export function link(f: Server): void {
   const at = 48;
   const length = nameLength(f, at);
   const excluded = isExcluded(v, t, parent, f.request.bytes, at, length);
-  if (!excluded && t.flags[index] & Flag.unmirrored && isMirrored(v, parent)) {
+  const known = !(t.flags[index] & Flag.unmirrored) && prepareLink(v, index);
+  if (!excluded && !known && isMirrored(v, parent)) {
     return publishByLink(f, index, parent, at, length);
   }
   const r = linkHere(f, index, dir, f.request.address + at);
   if (r < 0) return replyResult(f, r);
-  t.flags[index] &= ~Flag.orphan;
-  if (!excluded) {
-    t.flags[index] &= ~Flag.unmirrored;
-    setName(t, index, parent, f.request.bytes, at, length);
-    // Found again by an excluded name, it must still be known as mirrored.
-    if (!v.directories[t.root[index]].excludes.isEmpty) t.flags[index] |= Flag.pinned;
-    recordLink(v, index, parent, f.request.bytes, at, length);
-  }
+  linked(f, index, parent, f.request.bytes, at, length, excluded);
+  if (excluded) recordExcluded(v, parent);
+  else recordLink(v, index, parent, f.request.bytes, at, length);
   const stat = statInode(v, t, index);
   if (stat < 0) return replyResult(f, stat);
   replyEntry(f, index);
+}
+
+/** What follows in the table of inodes when one has got another name. */
+function linked(
+  f: Server,
+  index: number,
+  parent: number,
+  bytes: Uint8Array,
+  at: number,
+  length: number,
+  excluded: boolean,
+): void {
+  const { v } = f;
+  const t = v.inodes;
+  const temporary = (t.flags[index] & Flag.orphan) !== 0;
+  const across = excluded !== ((t.flags[index] & Flag.unmirrored) !== 0);
+  t.flags[index] &= ~Flag.orphan;
+  if (!excluded) t.flags[index] &= ~Flag.unmirrored;
+  // Of several names the recorded one is mirrored, where one is.
+  if (!excluded || t.flags[index] & Flag.unmirrored) setName(t, index, parent, bytes, at, length);
+  if (across && !temporary) keepKnown(v, index);
 }
 
 function linkHere(f: Server, index: number, dir: number, name: number): number {
@@ -395,7 +457,6 @@ function restoreRequest(f: Server, kept: ReturnType<typeof keepRequest>): void {
   f.request.bytes.set(kept.bytes);
   f.session = kept.session;
   f.length = kept.bytes.length - 1;
-  f.v.stream.waitFor = 0;
 }
 
 /** A file that the sink does not have gets a mirrored name: content and name go as one operation. */
@@ -409,21 +470,31 @@ function publishByLink(
   const kept = keepRequest(f);
   const { v } = f;
   const t = v.inodes;
-  publish(v, index, parent, kept.bytes, at, length, () => {
-    restoreRequest(f, kept);
-    if (kept.session.fd < 0) return false;
-    const dir = openInode(t, v.libc, parent, false);
-    const r = dir < 0 ? dir : linkHere(f, index, dir, f.request.address + at);
-    if (r < 0) {
-      replyLater(f, kept.session.index, kept.unique, r);
-      return false;
-    }
-    t.flags[index] &= ~(Flag.orphan | Flag.unmirrored);
-    setName(t, index, parent, kept.bytes, at, length);
-    return true;
-  }, () => {
-    if (statInode(v, t, index) < 0) return replyLater(f, kept.session.index, kept.unique, -5);
-    replyEntry(f, index);
+  publish(v, {
+    index,
+    parent,
+    name: kept.bytes,
+    nameAt: at,
+    length,
+    replaced: undefined,
+    commit() {
+      restoreRequest(f, kept);
+      if (kept.session.fd < 0) return -Errno.EIO;
+      const dir = openInode(t, v.libc, parent, false);
+      return dir < 0 ? dir : linkHere(f, index, dir, f.request.address + at);
+    },
+    settle: () => {
+      // publish() has cleared the flags: a temporary file has no name yet.
+      const temporary = t.nameLength[index] === 0;
+      setName(t, index, parent, kept.bytes, at, length);
+      if (!temporary) keepKnown(v, index);
+    },
+    reply(error) {
+      restoreRequest(f, kept);
+      const stat = error < 0 ? error : statInode(v, t, index);
+      if (stat < 0) replyLater(f, kept.session.index, kept.unique, stat);
+      else replyEntry(f, index);
+    },
   });
 }
 
@@ -468,7 +539,7 @@ function renameAs(f: Server, flags: number, at: number): void {
   };
   const other = inodeAt(f, newParent, newAt, newLen);
   if (other < 0) return replyResult(f, other);
-  const otherLinks = other > 0 ? statLinks(v) : 0;
+  const otherLeft = other > 0 && !(t.flags[other] & Flag.directory) ? statLinks(v) - 1 : 0;
   const index = inodeAt(f, parent, at, nameLen);
   if (index <= 0) return replyResult(f, index === 0 ? -Errno.ENOENT : index);
   const move: Move = {
@@ -476,15 +547,16 @@ function renameAs(f: Server, flags: number, at: number): void {
     ends,
     flags,
     index,
+    left: t.flags[index] & Flag.directory ? 0 : statLinks(v) - 1,
     other,
-    otherLast: other > 0 && (otherLinks <= 1 || (t.flags[other] & Flag.directory) !== 0),
+    otherLeft,
     fromExcluded: isExcluded(v, t, parent, bytes, at, nameLen),
     toExcluded: isExcluded(v, t, newParent, bytes, newAt, newLen),
   };
   const intoMirror = (move.fromExcluded && !move.toExcluded) ||
     (flags & EXCHANGE && move.toExcluded && !move.fromExcluded);
-  if (intoMirror && v.stream.active) return renameIntoMirror(move);
-  const r = renameHere(move, dir, newDir);
+  if (intoMirror && v.stream.active && index !== other) return renameIntoMirror(move);
+  const r = changesBelow(move) ? -Errno.EXDEV : renameHere(move, dir, newDir);
   if (r < 0) return replyResult(f, r);
   reply(f, 0);
 }
@@ -494,23 +566,49 @@ interface Move {
   ends: RenameEnds;
   flags: number;
   index: number;
+  /** names that the inode has besides this one; 0 for a directory */
+  left: number;
   /** what stands at the target: replaced, or exchanged; 0 where nothing does */
   other: number;
-  otherLast: boolean;
+  /** names that `other` has besides this one */
+  otherLeft: number;
   fromExcluded: boolean;
   toExcluded: boolean;
+}
+
+/**
+ * True where a mirrored directory would move so that an anchored pattern excludes other names below it than
+ * before. Part of the tree would have to appear on the sink and part to vanish, in one step, so this is
+ * refused as between two file systems, and mv(1) copies.
+ */
+function changesBelow(m: Move): boolean {
+  const { f, ends, index, other } = m;
+  const t = f.v.inodes;
+  if (m.fromExcluded || m.toExcluded || index === other) return false;
+  const directory = t.flags[index] | (m.flags & EXCHANGE && other > 0 ? t.flags[other] : 0);
+  const { excludes } = f.v.directories[t.root[index]];
+  if (!(directory & Flag.directory) || excludes.namesOnly) return false;
+  const decoder = new TextDecoder();
+  const path = (parent: number, bytes: Uint8Array, at: number, length: number) => {
+    const up = pathOf(t, parent);
+    const name = decoder.decode(bytes.subarray(at, at + length));
+    return up === "" ? name : `${up}/${name}`;
+  };
+  return !excludes.sameBelow(
+    path(ends.parent, ends.name, ends.nameAt, ends.nameLength),
+    path(ends.newParent, ends.newName, ends.newNameAt, ends.newNameLength),
+  );
 }
 
 /** Everything but excluded → mirrored: renames here and records what it means for the sink. */
 function renameHere(m: Move, dir: number, newDir: number): number {
   const { f, ends, index, other } = m;
   const { v } = f;
-  const exchange = (m.flags & EXCHANGE) !== 0;
+  const replaces = other > 0 && !(m.flags & EXCHANGE) && other !== index;
   const mirrored = !m.fromExcluded && !m.toExcluded;
   if (mirrored) prepareRename(v, ends, index, other);
-  if (other > 0 && m.otherLast && !exchange && v.inodes.lookups[other] > 0) {
-    pinOpen(v.inodes, v.libc, other);
-  }
+  if (replaces) beforeNameGoes(f, other, m.otherLeft);
+  if (m.left > 0) beforeNameGoes(f, index, m.left);
   const r = v.libc.sys.renameat2(
     dir,
     f.request.address + ends.nameAt,
@@ -519,66 +617,84 @@ function renameHere(m: Move, dir: number, newDir: number): number {
     m.flags,
   );
   if (r < 0) return -v.libc.errno();
-  if (mirrored) recordRename(v, ends, m.flags, index, other);
-  else if (!m.fromExcluded) {
+  if (index === other) return 0; // two names of one file: rename(2) has done nothing
+  if (mirrored) recordRename(v, ends, m.flags, index, other, m.otherLeft);
+  else {
     // mirrored → excluded: for the sink it is a removal. A file with other names stays known.
-    const isDirectory = (v.inodes.flags[index] & Flag.directory) !== 0;
-    recordUnlink(
-      v,
-      ends.parent,
-      ends.name,
-      ends.nameAt,
-      ends.nameLength,
-      index,
-      isDirectory,
-      isDirectory,
-    );
+    if (!m.fromExcluded) {
+      const directory = (v.inodes.flags[index] & Flag.directory) !== 0;
+      const what = { index, links: m.left, directory, tree: directory };
+      recordUnlink(v, ends.parent, ends.name, ends.nameAt, ends.nameLength, what);
+    }
+    recordExcluded(v, ends.parent);
+    recordExcluded(v, ends.newParent);
   }
   renamed(m);
+  if (m.flags & WHITEOUT && !m.fromExcluded) recordWhiteout(m);
   return 0;
+}
+
+/** RENAME_WHITEOUT leaves a device node at the old name. */
+function recordWhiteout(m: Move): void {
+  const { f, ends } = m;
+  const { v } = f;
+  const { parent, nameAt, nameLength } = ends;
+  const { bytes, address } = f.request;
+  const made = lookupName(v, v.inodes, parent, bytes, nameAt, nameLength, address + nameAt);
+  if (made <= 0 || !isBound(v, parent)) return;
+  if (!m.toExcluded) {
+    // The sink's rename has made it, too.
+    ensureBound(v, made);
+    markTimes(v, made);
+  } else recordMake(v, parent, bytes, nameAt, nameLength, made, S.IFCHR, 0, 0, 0, undefined);
 }
 
 /** What follows in the table of inodes. */
 function renamed(m: Move): void {
   const { f, ends, index, other } = m;
-  const t = f.v.inodes;
+  const { v } = f;
+  const t = v.inodes;
   const exchange = (m.flags & EXCHANGE) !== 0;
-  if (index === other) return; // two names of one file: rename(2) does nothing
+  const { newParent, newName, newNameAt, newNameLength } = ends;
   if (other > 0 && !exchange) {
-    nameGone(
-      f,
-      other,
-      ends.newParent,
-      ends.newName,
-      ends.newNameAt,
-      ends.newNameLength,
-      m.otherLast,
-    );
+    nameGone(f, other, newParent, newName, newNameAt, newNameLength, m.otherLeft);
   }
-  setName(t, index, ends.newParent, ends.newName, ends.newNameAt, ends.newNameLength);
-  if (m.flags & WHITEOUT && !m.fromExcluded && !m.toExcluded) {
-    const name = f.request.address + ends.nameAt;
-    const { parent, nameAt, nameLength } = ends;
-    const whiteout = lookupName(f.v, t, parent, f.request.bytes, nameAt, nameLength, name);
-    if (whiteout > 0 && isBound(f.v, parent)) {
-      ensureBound(f.v, whiteout);
-      markTimes(f.v, whiteout);
-    }
+  const { parent, name, nameAt, nameLength } = ends;
+  const from = { parent, name, at: nameAt, length: nameLength, excluded: m.fromExcluded };
+  const to = {
+    parent: newParent,
+    name: newName,
+    at: newNameAt,
+    length: newNameLength,
+    excluded: m.toExcluded,
+  };
+  moved(v, index, from, to, m.left);
+  if (exchange && other > 0) moved(v, other, to, from, m.otherLeft);
+  const directory = t.flags[index] | (exchange && other > 0 ? t.flags[other] : 0);
+  if (directory & Flag.directory && m.toExcluded !== m.fromExcluded) refreshExclusions(v);
+}
+
+interface Place {
+  parent: number;
+  name: Uint8Array;
+  at: number;
+  length: number;
+  excluded: boolean;
+}
+
+/** Records an inode's new name, and what it means that it is, or was, excluded; `left`: its other names. */
+function moved(v: Volume, index: number, from: Place, to: Place, left: number): void {
+  const t = v.inodes;
+  if (!to.excluded) {
+    setName(t, index, to.parent, to.name, to.at, to.length);
+    t.flags[index] &= ~Flag.unmirrored;
+    if (from.excluded && left > 0) keepKnown(v, index);
+    return;
   }
-  if (m.toExcluded !== m.fromExcluded) {
-    if (m.toExcluded) loseMirrored(f.v, index);
-    else t.flags[index] &= ~Flag.unmirrored;
-  }
-  if (exchange && other > 0) {
-    setName(t, other, ends.parent, ends.name, ends.nameAt, ends.nameLength);
-    if (m.toExcluded !== m.fromExcluded) {
-      if (m.fromExcluded) loseMirrored(f.v, other);
-      else t.flags[other] &= ~Flag.unmirrored;
-    }
-  }
-  if (t.flags[index] & Flag.directory || (exchange && t.flags[other] & Flag.directory)) {
-    refreshExclusions(f.v);
-  }
+  if (!from.excluded) loseMirrored(v, index);
+  // Of several names the recorded one is mirrored, where one is.
+  if (t.flags[index] & Flag.unmirrored) setName(t, index, to.parent, to.name, to.at, to.length);
+  else if (hasName(t, index, from.parent, from.name, from.at, from.length)) loseName(t, index);
 }
 
 /** Excluded → mirrored: the usual atomic replacement of a file by a temporary one. */
@@ -589,36 +705,49 @@ function renameIntoMirror(m: Move): void {
   const kept = keepRequest(f);
   ends.name = ends.newName = kept.bytes;
   const forward = m.fromExcluded;
-  const comes = forward ? m.index : m.other;
-  const parent = forward ? ends.newParent : ends.parent;
-  const at = forward ? ends.newNameAt : ends.nameAt;
-  const length = forward ? ends.newNameLength : ends.nameLength;
+  const [comes, goes] = forward ? [m.index, m.other] : [m.other, m.index];
+  const directory = goes > 0 && (t.flags[goes] & Flag.directory) !== 0;
+  const links = forward ? m.otherLeft : m.left;
+  const exchange = (m.flags & EXCHANGE) !== 0;
   t.lookups[m.index]++;
   if (m.other > 0) t.lookups[m.other]++;
-  publish(v, comes, parent, kept.bytes, at, length, () => {
-    restoreRequest(f, kept);
-    const from = openInode(t, v.libc, ends.parent, false);
-    const to = openInode(t, v.libc, ends.newParent, false);
-    let r = Math.min(from, to, 0);
-    if (r === 0 && m.other > 0 && m.otherLast) pinOpen(t, v.libc, m.other);
-    if (r === 0) {
-      r = v.libc.sys.renameat2(
+  const release = () => {
+    forget(f, m.index, 1);
+    if (m.other > 0) forget(f, m.other, 1);
+  };
+  publish(v, {
+    index: comes,
+    parent: forward ? ends.newParent : ends.parent,
+    name: kept.bytes,
+    nameAt: forward ? ends.newNameAt : ends.nameAt,
+    length: forward ? ends.newNameLength : ends.nameLength,
+    replaced: goes > 0 ? { index: goes, links, directory, tree: exchange && directory } : undefined,
+    commit() {
+      restoreRequest(f, kept);
+      if (kept.session.fd < 0) return -Errno.EIO;
+      const from = openInode(t, v.libc, ends.parent, false);
+      const to = openInode(t, v.libc, ends.newParent, false);
+      if (from < 0 || to < 0) return Math.min(from, to);
+      if (goes > 0) beforeNameGoes(f, goes, exchange ? Math.max(links, 1) : links);
+      const r = v.libc.sys.renameat2(
         from,
         f.request.address + ends.nameAt,
         to,
         f.request.address + ends.newNameAt,
         m.flags,
       );
-      if (r < 0) r = -v.libc.errno();
-    }
-    forget(f, m.index, 1);
-    if (m.other > 0) forget(f, m.other, 1);
-    if (r < 0) {
-      replyLater(f, kept.session.index, kept.unique, r);
-      return false;
-    }
-    renamed(m);
-    markTimes(v, ends.parent);
-    return true;
-  }, () => reply(f, 0));
+      return r < 0 ? -v.libc.errno() : 0;
+    },
+    settle() {
+      recordExcluded(v, forward ? ends.parent : ends.newParent);
+      renamed(m);
+      if (m.flags & WHITEOUT && !forward) recordWhiteout(m);
+    },
+    reply(error) {
+      restoreRequest(f, kept);
+      if (error < 0) replyLater(f, kept.session.index, kept.unique, error);
+      else reply(f, 0);
+      release();
+    },
+  });
 }

@@ -202,7 +202,7 @@ export function internInode(
     if (!isExcluded(v, t, parent, bytes, at, length)) {
       setName(t, index, parent, bytes, at, length);
       t.flags[index] &= ~Flag.unmirrored;
-    } else if (t.flags[index] & (Flag.unmirrored | Flag.nameless)) {
+    } else if (t.flags[index] & Flag.unmirrored) {
       setName(t, index, parent, bytes, at, length);
     }
   }

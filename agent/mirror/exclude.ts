@@ -53,6 +53,11 @@ export interface Excludes {
    * excluded: one comparison a pattern, nothing allocated.
    */
   matchName(parentPath: string, name: string): boolean;
+  /**
+   * True where the same names are excluded below a directory at `path` and at `other`, neither of which is
+   * excluded itself: whatever is in it, a move from one to the other changes nothing.
+   */
+  sameBelow(path: string, other: string): boolean;
   /** True where there are no patterns: nothing is excluded. */
   isEmpty: boolean;
   /** True where no pattern is anchored: `matchName` does not look at `parentPath`. */
@@ -155,7 +160,42 @@ export function compileExcludes(patterns: readonly string[]): Excludes {
       start = end + 1;
     }
   };
-  return Object.assign(matches, { matchName, isEmpty, namesOnly: anchored.length === 0 });
+  const sameBelow = (path: string, other: string): boolean =>
+    anchored.every((pattern) => progress(pattern, path) === progress(pattern, other));
+  return Object.assign(matches, {
+    matchName,
+    sameBelow,
+    isEmpty,
+    namesOnly: anchored.length === 0,
+  });
+}
+
+/**
+ * How far a pattern can have come after the components of `path`: the set of the components that it could
+ * go on with, as text. What the pattern says of names below depends on nothing else.
+ */
+function progress(pattern: Anchored, path: string): string {
+  const components = [...pattern.parents, pattern.last];
+  let at = new Set<number>();
+  const add = (to: Set<number>, position: number): void => {
+    to.add(position);
+    if (components[position]?.kind === "globstar" && position < components.length - 1) {
+      add(to, position + 1);
+    }
+  };
+  add(at, 0);
+  for (const name of path.split("/")) {
+    const next = new Set<number>();
+    for (const position of at) {
+      const component = components[position];
+      if (component?.kind === "globstar") add(next, position);
+      else if (component && position < components.length - 1 && matchComponent(component, name)) {
+        add(next, position + 1);
+      }
+    }
+    at = next;
+  }
+  return [...at].sort((a, b) => a - b).join();
 }
 
 /** Splits at `/`, which no escape and no set can hide: no name contains one. */

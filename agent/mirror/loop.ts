@@ -86,10 +86,9 @@ export function createLoop(
     report({ kind: "resumed" });
   };
   source.startRead = (fd, length, offset) => {
-    const r = source.resync;
-    if (!r) return false;
-    r.read = { result: undefined };
-    return v.offload.read(resyncReadTag, fd, r.zones.data.address, length, offset);
+    const { zones } = source;
+    zones.busy = v.offload.read(resyncReadTag, fd, zones.data.address, length, offset);
+    return zones.busy;
   };
   return loop;
 }
@@ -161,7 +160,8 @@ function waitForEvents(loop: Loop, timeout: number): number {
 function completed(loop: Loop, tag: number, result: number): void {
   const { f, sink } = loop;
   if (tag === resyncReadTag) {
-    if (loop.source.resync) loop.source.resync.read.result = result;
+    loop.source.zones.busy = false;
+    loop.source.zones.result = result;
   } else if (tag >= Tag.notify) invalidationDone(f, tag - Tag.notify);
   else if (tag >= sinkFsyncTag) {
     const ticket = tag - sinkFsyncTag;

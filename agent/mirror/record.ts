@@ -52,33 +52,51 @@ function putName(v: Volume, at: number, to: number, bytes: Uint8Array, from: num
 
 /**
  * Makes the sink know the inode by its number, its directories first. While a resync is under way an
- * `ensure` also brings it into being there.
+ * `ensure` also brings it into being there; so does a `make` in a tree that is still being published. False
+ * where the sink cannot know it: no mirrored name of it is known, or it is gone.
  */
-export function ensureBound(v: Volume, index: number): void {
+export function ensureBound(v: Volume, index: number): boolean {
   const t = v.inodes;
-  if (isBound(v, index)) return;
+  if (isBound(v, index)) return true;
   if (index <= t.roots) {
     t.bound[index] = v.stream.epoch;
-    return;
+    return true;
   }
-  if (t.flags[index] & Flag.nameless || t.nameLength[index] === 0) {
-    throw new Error(`No name is known for an inode that the peer must be told of`);
-  }
+  if (t.flags[index] & (Flag.nameless | Flag.unmirrored) || t.nameLength[index] === 0) return false;
   const parent = t.parent[index];
-  ensureBound(v, parent);
-  if (v.complete) {
-    const length = t.nameLength[index];
+  if (!ensureBound(v, parent)) return false;
+  const { names } = t;
+  const nameAt = t.nameAt[index];
+  const length = t.nameLength[index];
+  if (!v.complete) {
+    if (!emitEnsure(v, index, names, nameAt, length)) return false;
+    scheduleContent(v, index);
+  } else if (t.content[parent] === Content.syncing) {
+    if (!emitMake(v, index, parent, names, nameAt, length)) return false;
+    markTimes(v, parent);
+    t.pins[index]++;
+    v.lateStaged.push(index);
+  } else {
     const at = begin(v.stream, Op.bind, index, length + 1);
     v.stream.words[(at + F.parent) >>> 2] = parent;
     v.stream.memory.view.setUint16(at + F.nameLength, length, true);
-    putName(v, at, headerSize, t.names, t.nameAt[index], length);
+    putName(v, at, headerSize, names, nameAt, length);
     commit(v.stream, at);
     t.bound[index] = v.stream.epoch;
     t.content[index] = Content.synced;
-    return;
   }
-  emitEnsure(v, index, t.names, t.nameAt[index], t.nameLength[index]);
-  scheduleContent(v, index);
+  return true;
+}
+
+/** True where a change of the inode is to be recorded: the sink knows it, as far as it should. */
+function follows(v: Volume, index: number): boolean {
+  if (!isMirrored(v, index)) return false;
+  return v.complete ? ensureBound(v, index) : isBound(v, index);
+}
+
+/** Entries of a mirrored directory changed that do not concern the sink: its times do. */
+function touchParent(v: Volume, parent: number): void {
+  if (follows(v, parent)) markTimes(v, parent);
 }
 
 /** Leaves the inode to the walk under way: its content or its entries still have to be compared. */
@@ -176,10 +194,11 @@ export function recordMake(
   target: Uint8Array | undefined,
 ): void {
   const t = v.inodes;
-  if (!isMirrored(v, parent) || t.flags[index] & Flag.unmirrored) return;
+  if (t.flags[index] & Flag.unmirrored) return touchParent(v, parent);
   const targetLength = target?.length ?? 0;
-  if (v.complete) ensureBound(v, parent);
-  else if (!isBound(v, parent)) return; // the walk will find it
+  const known = isBound(v, parent);
+  if (!follows(v, parent)) return; // or the walk will find it
+  if (!known) statInode(v, t, index); // what has told the sink of the parent may have used the buffer
   const at = begin(v.stream, Op.make, index, length + 1 + targetLength + 1);
   putMake(v, at, parent, length, targetLength);
   const i = at >>> 2;
@@ -196,6 +215,15 @@ export function recordMake(
   markTimes(v, parent);
 }
 
+/**
+ * Called BEFORE an inode gets another mirrored name. False where the sink does not have the inode, so that
+ * it must be published; always true during a resync and without a sink.
+ */
+export function prepareLink(v: Volume, index: number): boolean {
+  if (!v.stream.active || !v.complete) return true;
+  return ensureBound(v, index);
+}
+
 /** Another name of an inode that the sink has. */
 export function recordLink(
   v: Volume,
@@ -205,10 +233,7 @@ export function recordLink(
   nameAt: number,
   length: number,
 ): void {
-  if (!isMirrored(v, index) || !isMirrored(v, parent)) return;
-  if (!v.complete && !isBound(v, parent)) return;
-  ensureBound(v, parent);
-  ensureBound(v, index);
+  if (!isMirrored(v, index) || !follows(v, parent) || !ensureBound(v, index)) return;
   const at = begin(v.stream, Op.link, index, length + 1);
   v.stream.words[(at + F.parent) >>> 2] = parent;
   v.stream.memory.view.setUint16(at + F.nameLength, length, true);
@@ -217,30 +242,45 @@ export function recordLink(
   markTimes(v, parent);
 }
 
-/**
- * A name that went away. `index` is its inode, 0 where unknown; `tree`: for the sink everything below
- * goes with it (a directory that moved to an excluded name).
- */
+/** What a name that went away stood for. */
+export interface Removed {
+  /** its inode, 0 where unknown */
+  index: number;
+  /** names that the inode still has */
+  links: number;
+  directory: boolean;
+  /** for the sink everything below goes with it: a directory that moved to an excluded name */
+  tree?: boolean;
+}
+
+/** A name that went away. */
 export function recordUnlink(
   v: Volume,
   parent: number,
   name: Uint8Array,
   nameAt: number,
   length: number,
-  index: number,
-  directory: boolean,
-  tree = false,
+  what: Removed,
 ): void {
-  if (!isMirrored(v, parent)) return;
-  if (!v.complete && !isBound(v, parent)) return;
-  ensureBound(v, parent);
-  const at = begin(v.stream, Op.unlink, index, length + 1);
-  v.stream.words[(at + F.parent) >>> 2] = parent;
-  v.stream.words[(at + F.removeDirectory) >>> 2] = tree ? 2 : directory ? 1 : 0;
+  if (!follows(v, parent)) return;
+  markTimes(v, parent);
+  const known = what.index > 0 && isBound(v, what.index);
+  const copying = v.complete && v.inodes.content[parent] === Content.syncing;
+  if (copying && !known) return; // it has not been copied, and will not be
+  const at = begin(v.stream, Op.unlink, known ? what.index : 0, length + 1);
+  const i = at >>> 2;
+  v.stream.words[i + F.parent / 4] = parent;
+  v.stream.words[i + F.removeDirectory / 4] = what.tree ? 2 : what.directory ? 1 : 0;
+  v.stream.words[i + F.links / 4] = what.links;
   v.stream.memory.view.setUint16(at + F.nameLength, length, true);
+  if (copying) v.stream.memory.view.setUint16(at + F.flags, FrameFlag.mayBeAbsent, true);
   putName(v, at, headerSize, name, nameAt, length);
   finish(v, at, 0, true);
-  markTimes(v, parent);
+}
+
+/** A name that is not mirrored came or went: only the directory's times concern the sink. */
+export function recordExcluded(v: Volume, parent: number): void {
+  touchParent(v, parent);
 }
 
 /** What stands at the two ends of a rename. */
@@ -262,20 +302,44 @@ export interface RenameEnds {
 export function prepareRename(v: Volume, ends: RenameEnds, index: number, other: number): void {
   if (!v.stream.active || index === 0) return;
   if (!v.complete && !isBound(v, ends.parent) && !isBound(v, ends.newParent)) return;
-  ensureBound(v, ends.parent);
-  ensureBound(v, ends.newParent);
-  ensureBound(v, index);
-  if (other !== 0) ensureBound(v, other);
+  if (!ensureBound(v, ends.parent) || !ensureBound(v, ends.newParent)) return;
+  bindAt(v, index, ends.parent, ends.name, ends.nameAt, ends.nameLength);
+  if (other === 0) return;
+  bindAt(v, other, ends.newParent, ends.newName, ends.newNameAt, ends.newNameLength);
 }
 
-/** A rename within the mirrored names. `other` is the inode at the target (exchanged or replaced). */
+/** Makes the sink know the inode, under this very name. */
+function bindAt(
+  v: Volume,
+  index: number,
+  parent: number,
+  name: Uint8Array,
+  nameAt: number,
+  length: number,
+): void {
+  const known = isBound(v, index);
+  if (!ensureBound(v, index)) return;
+  // In a tree that is still being copied it may be known by another name only.
+  const copying = v.complete && v.inodes.content[parent] === Content.syncing;
+  if (known && copying && !(v.inodes.flags[index] & Flag.directory)) {
+    recordLink(v, index, parent, name, nameAt, length);
+  }
+}
+
+/**
+ * A rename within the mirrored names. `other` is the inode at the target (exchanged or replaced), `links`
+ * the names that a replaced one keeps.
+ */
 export function recordRename(
   v: Volume,
   ends: RenameEnds,
   flags: number,
   index: number,
   other: number,
+  links: number,
 ): void {
+  // Two names of one file: rename(2) has done nothing.
+  if (index === other) return;
   if (!isMirrored(v, ends.parent) || !isMirrored(v, ends.newParent)) return;
   if (!isBound(v, ends.parent)) return; // neither end is bound: the walk comes to both
   const at = begin(v.stream, Op.rename, index, ends.nameLength + 1 + ends.newNameLength + 1);
@@ -284,6 +348,7 @@ export function recordRename(
   v.stream.words[i + F.newParent / 4] = ends.newParent;
   v.stream.words[i + F.renameFlags / 4] = flags;
   v.stream.words[i + F.other / 4] = other;
+  v.stream.words[i + F.links / 4] = links;
   v.stream.memory.view.setUint16(at + F.nameLength, ends.nameLength, true);
   v.stream.memory.view.setUint16(at + F.targetLength, ends.newNameLength, true);
   putName(v, at, headerSize, ends.name, ends.nameAt, ends.nameLength);
@@ -353,9 +418,7 @@ function bindBehindPayload(v: Volume, index: number, count: number): void {
 /** The size was set. */
 export function recordTruncate(v: Volume, index: number, size: number): void {
   v.inodes.version[index]++;
-  if (!isMirrored(v, index)) return;
-  if (v.complete) ensureBound(v, index);
-  if (!contentFollows(v, index)) return;
+  if (!follows(v, index) || !contentFollows(v, index)) return;
   const at = begin(v.stream, Op.truncate, index, 0);
   v.stream.memory.view.setFloat64(at + F.size, size, true);
   finish(v, at, 0, v.sync === "write");
@@ -371,9 +434,7 @@ export function recordAllocate(
   length: number,
 ): void {
   v.inodes.version[index]++;
-  if (!isMirrored(v, index)) return;
-  if (v.complete) ensureBound(v, index);
-  if (!contentFollows(v, index)) return;
+  if (!follows(v, index) || !contentFollows(v, index)) return;
   const at = begin(v.stream, Op.allocate, index, 0);
   v.stream.memory.view.setFloat64(at + F.offset, offset, true);
   v.stream.memory.view.setFloat64(at + F.allocateLength, length, true);
@@ -384,9 +445,7 @@ export function recordAllocate(
 
 /** Attributes of an inode changed; those of `mask` are sent as they are now. */
 export function recordAttributes(v: Volume, index: number, mask: number, wait = true): void {
-  if (!isMirrored(v, index)) return;
-  if (v.complete) ensureBound(v, index);
-  if (!isBound(v, index)) return;
+  if (!follows(v, index)) return;
   if (statInode(v, v.inodes, index) < 0) return;
   const at = begin(v.stream, Op.attributes, index, 0);
   putAttributes(v, at, mask);
@@ -430,9 +489,7 @@ export function recordXattr(
   length: number,
   value: Uint8Array | undefined,
 ): void {
-  if (!isMirrored(v, index)) return;
-  if (v.complete) ensureBound(v, index);
-  if (!isBound(v, index)) return;
+  if (!follows(v, index)) return;
   const size = value?.length ?? 0;
   const op = value ? Op.setXattr : Op.removeXattr;
   const at = begin(v.stream, op, index, length + 1 + size);
@@ -445,9 +502,7 @@ export function recordXattr(
 
 /** Inode flags (immutable, append-only, …) changed: they are sent as they are now. */
 export function recordInodeFlags(v: Volume, index: number): void {
-  if (!isMirrored(v, index)) return;
-  if (v.complete) ensureBound(v, index);
-  if (!isBound(v, index)) return;
+  if (!follows(v, index)) return;
   const flags = loadInodeFlags(v, index);
   const at = begin(v.stream, Op.inodeFlags, index, 0);
   v.stream.words[(at + F.inodeFlags) >>> 2] = flags;
@@ -456,8 +511,7 @@ export function recordInodeFlags(v: Volume, index: number): void {
 
 /** An fsync that the sink carries out too. Returns false where it does not concern the sink. */
 export function recordFsync(v: Volume, index: number, dataOnly: boolean, ticket: number): boolean {
-  if (!isMirrored(v, index) || !v.stream.mustAck) return false;
-  ensureBound(v, index);
+  if (!v.stream.mustAck || !follows(v, index)) return false;
   flushTimesOf(v, index);
   const at = begin(v.stream, Op.fsync, index, 0);
   v.stream.words[(at + F.ticket) >>> 2] = ticket;
@@ -469,6 +523,7 @@ export function recordFsync(v: Volume, index: number, dataOnly: boolean, ticket:
 /** The sink need not know the inode any longer. */
 export function recordForget(v: Volume, index: number): void {
   if (!v.stream.active || !isBound(v, index) || index <= v.inodes.roots) return;
+  flushTimesOf(v, index); // the last moment at which the sink knows it
   commit(v.stream, begin(v.stream, Op.unbind, index, 0));
 }
 
@@ -486,7 +541,10 @@ export function emitStage(v: Volume, index: number, root: number, target: number
   t.content[index] = Content.syncing;
 }
 
-/** A child of a staged directory. `scratch.statx` holds its attributes. */
+/**
+ * A child of a directory that is being published; its content follows. Returns false where it is gone
+ * meanwhile.
+ */
 export function emitMake(
   v: Volume,
   index: number,
@@ -494,9 +552,10 @@ export function emitMake(
   name: Uint8Array,
   nameAt: number,
   length: number,
-  target: number,
-): void {
+): boolean {
   const t = v.inodes;
+  const target = t.flags[index] & Flag.symlink ? readTarget(v, t, index) : 0;
+  if (target < 0 || statInode(v, t, index) < 0) return false;
   const at = begin(v.stream, Op.make, index, length + 1 + target + 1);
   putMake(v, at, parent, length, target);
   v.stream.words[(at + F.requestMode) >>> 2] = v.stream.words[(at + F.mode) >>> 2];
@@ -507,9 +566,13 @@ export function emitMake(
   commit(v.stream, at);
   t.bound[index] = v.stream.epoch;
   t.content[index] = Content.syncing;
+  return true;
 }
 
-/** A staged object appears at its name, in place of whatever stands there. */
+/**
+ * A staged object, or one more name of a known one, appears at its name, in place of `replaced` where
+ * something stood there.
+ */
 export function recordPublish(
   v: Volume,
   index: number,
@@ -517,9 +580,13 @@ export function recordPublish(
   name: Uint8Array,
   nameAt: number,
   length: number,
+  replaced: Removed | undefined,
 ): void {
   const at = begin(v.stream, Op.publish, index, length + 1);
-  v.stream.words[(at + F.parent) >>> 2] = parent;
+  const i = at >>> 2;
+  v.stream.words[i + F.parent / 4] = parent;
+  v.stream.words[i + F.other / 4] = replaced && isBound(v, replaced.index) ? replaced.index : 0;
+  v.stream.words[i + F.links / 4] = replaced?.links ?? 0;
   v.stream.memory.view.setUint16(at + F.nameLength, length, true);
   putName(v, at, headerSize, name, nameAt, length);
   v.inodes.content[index] = Content.synced;
@@ -529,8 +596,8 @@ export function recordPublish(
 
 /** Sends attributes, inode flags and extended attributes as they are now. */
 export function emitMetadata(v: Volume, index: number): void {
-  const names = loadXattrs(v, index);
-  if (names > 0) emitXattrs(v, index, names);
+  // Also where there are none: what the sink made may have inherited an ACL.
+  emitXattrs(v, index, loadXattrs(v, index));
   emitFileEnd(v, index);
 }
 
@@ -575,7 +642,7 @@ function flushTimesOf(v: Volume, index: number): void {
  * The names of an inode's extended attributes (`scratch.list`, see {@link loadXattrs}), by which the sink
  * removes others, then each with its value.
  */
-function emitXattrs(v: Volume, index: number, length: number): void {
+export function emitXattrs(v: Volume, index: number, length: number): void {
   const names = v.scratch.list.bytes.slice(xattrNamesAt, xattrNamesAt + length);
   const at = begin(v.stream, Op.xattrs, index, length);
   v.stream.memory.bytes.set(names, at + headerSize);

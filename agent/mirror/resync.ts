@@ -7,19 +7,23 @@
  * application changes meanwhile is recorded where the sink has the inode already, and is found by the
  * walk where it has not.
  */
+import { Errno } from "../platform/linux/constants.ts";
+import { SystemError } from "../platform/linux/errno.ts";
 import { isExcluded, lookupName, statFd, statInode } from "./backing.ts";
 import { statLinks, statSize } from "./backing.ts";
 import { readDirectory } from "./directory.ts";
 import { F, headerSize, Mask, Op, zoneSize, zonesPerOffer } from "./frames.ts";
 import { Content, Flag, isLive, openInode } from "./inodes.ts";
-import { loadInodeFlags } from "./metadata.ts";
+import { loadInodeFlags, loadXattrs } from "./metadata.ts";
 import {
+  describe,
   dropUnused,
   emitData,
   emitEnsure,
   emitFileEnd,
   emitHole,
-  emitMetadata,
+  emitXattrs,
+  isBound,
   putAttributes,
   recordAttributes,
 } from "./record.ts";
@@ -45,11 +49,11 @@ export interface Resync {
   stack: number[];
   /** inodes kept in the table because they have several names */
   pinned: number[];
-  /** a read beside the loop: its result, undefined while it is under way */
-  read: { result: number | undefined };
-  /** starts such a read into `zones.data`; false where it cannot be */
+  /** starts a read beside the loop into `zones.data`; false where it cannot be */
   startRead: (fd: number, length: number, offset: number) => boolean;
   done: boolean;
+  /** why the resync cannot go on: something here cannot be read; "" while it can */
+  problem: string;
   phase: string;
 }
 
@@ -75,15 +79,33 @@ export function createResync(
     wants: [],
     stack: [],
     pinned: [],
-    read: { result: undefined },
     startRead,
     done: false,
+    problem: "",
     phase: "starting",
   };
 }
 
-/** The whole resync as a job; at its end every acknowledgement needs the sink. */
+/**
+ * The whole resync as a job; at its end every acknowledgement needs the sink. Where something cannot be
+ * read here it ends with a `problem`: what is not compared must not pass for equal.
+ */
 export function* resync(r: Resync): Job {
+  try {
+    yield* compareAll(r);
+  } catch (cause) {
+    if (!(cause instanceof SystemError)) throw cause;
+    r.problem = `The resync cannot go on. ${cause.message}`;
+  }
+}
+
+/** A failure to read an inode, other than that it is gone. */
+function unreadable(r: Resync, index: number, call: string, error: number): SystemError {
+  const path = describe(r.v, index);
+  return new SystemError(call, -error, path, "Check this node's disk and its open file limit");
+}
+
+function* compareAll(r: Resync): Job {
   const { v } = r;
   const t = v.inodes;
   v.stats[Stat.resyncFiles] = 0;
@@ -94,7 +116,8 @@ export function* resync(r: Resync): Job {
     while (!roomForRequest(v.stream)) yield false;
     t.bound[root] = v.stream.epoch;
     recordAttributes(v, root, Mask.mode | Mask.owner, false);
-    emitMetadata(v, root);
+    // Its inode flags and times come when its entries have come.
+    emitXattrs(v, root, loadXattrs(v, root));
     t.lookups[root]++;
     r.stack.push(root);
   }
@@ -176,9 +199,14 @@ function* compareDirectory(r: Resync, directory: number): Job {
     const excluded = isExcluded(v, t, directory, bytes, at, length);
     if (excluded) continue;
     const index = lookupName(v, t, directory, bytes, at, length, address);
-    if (index < 0) continue; // removed meanwhile: the stream has said so
+    // Removed meanwhile: the stream has said so.
+    if (index === -Errno.ENOENT || index === -Errno.ESTALE) continue;
+    if (index < 0) throw unreadable(r, directory, "look a name up in", index);
     const links = statLinks(v);
-    if (!emitEnsure(v, index, bytes, at, length, directory)) continue;
+    if (!emitEnsure(v, index, bytes, at, length, directory)) {
+      dropUnused(v, index);
+      continue;
+    }
     if (t.flags[index] & Flag.directory) {
       if (t.content[index] === Content.unsynced) {
         t.lookups[index]++;
@@ -217,32 +245,19 @@ function* offerFile(r: Resync, index: number): Job {
   r.files.set(index, state);
   const piece = zoneSize * zonesPerOffer;
   for (let offset = 0;; offset += piece) {
-    while (!roomForRequest(v.stream) || r.offers >= offersAhead) {
+    // A read of an earlier resync may still be under way.
+    while (!roomForRequest(v.stream) || r.offers >= offersAhead || r.zones.busy) {
       if (r.wants.length > 0) yield* serveWants(r);
       else yield false;
     }
-    const fd = openInode(t, v.libc, index, false);
-    if (fd < 0 || statFd(v, fd) < 0) break;
-    const size = statSize(v);
+    const size = sizeOf(r, index);
     if (offset >= size) break;
     const length = Math.min(piece, size - offset);
-    // What is read beside the loop counts only where nothing changed the file meanwhile.
-    if (length > zoneSize && r.startRead(fd, length, offset)) {
-      const version = t.version[index];
-      while (r.read.result === undefined) yield false;
-      if (r.read.result < length || t.version[index] !== version) {
-        const again = openInode(t, v.libc, index, false);
-        if (again < 0 || readZones(v, r.zones, again, offset, length) < 0) break;
-      }
-      while (!roomForRequest(v.stream)) yield false;
-      if (t.version[index] !== version) {
-        const again = openInode(t, v.libc, index, false);
-        if (again < 0 || readZones(v, r.zones, again, offset, length) < 0) break;
-      }
-    } else if (readZones(v, r.zones, fd, offset, length) < 0) break;
-    const now = openInode(t, v.libc, index, false);
-    if (now < 0) break;
-    mapHoles(v, r.zones, now, offset, length);
+    yield* readPiece(r, index, offset, length);
+    const fd = openInode(t, v.libc, index, false);
+    if (fd === -Errno.ESTALE) break;
+    if (fd < 0) throw unreadable(r, index, "open", fd);
+    mapHoles(v, r.zones, fd, offset, length);
     emitOffer(r, index, offset, length);
     state.open++;
     v.stats[Stat.resyncBytesCompared] += length;
@@ -250,6 +265,34 @@ function* offerFile(r: Resync, index: number): Job {
   }
   state.offered = true;
   settle(r, index);
+}
+
+/** A file's size; 0 where it is gone. */
+function sizeOf(r: Resync, index: number): number {
+  const stat = statInode(r.v, r.v.inodes, index);
+  if (stat === -Errno.ESTALE) return 0;
+  if (stat < 0) throw unreadable(r, index, "stat", stat);
+  return statSize(r.v);
+}
+
+/** Reads a piece of a file, beside the loop where it is large, as it is when this ends. */
+function* readPiece(r: Resync, index: number, offset: number, length: number): Job {
+  const { v } = r;
+  const t = v.inodes;
+  const version = t.version[index];
+  let fd = openInode(t, v.libc, index, false);
+  if (fd === -Errno.ESTALE) return;
+  if (fd < 0) throw unreadable(r, index, "open", fd);
+  if (length > zoneSize && r.startRead(fd, length, offset)) {
+    while (r.zones.busy || !roomForRequest(v.stream)) yield false;
+    // What is read beside the loop counts only where nothing changed the file meanwhile.
+    if (r.zones.result === length && t.version[index] === version) return;
+    fd = openInode(t, v.libc, index, false);
+    if (fd === -Errno.ESTALE) return;
+    if (fd < 0) throw unreadable(r, index, "open", fd);
+  }
+  const read = readZones(v, r.zones, fd, offset, length);
+  if (read < 0) throw unreadable(r, index, "read", read);
 }
 
 function emitOffer(r: Resync, index: number, offset: number, length: number): void {
@@ -292,7 +335,9 @@ function sendZone(r: Resync, index: number, offset: number): boolean {
   const t = v.inodes;
   if (!isLive(t, index)) return false;
   const fd = openInode(t, v.libc, index, false);
-  if (fd < 0 || statFd(v, fd) < 0) return false;
+  if (fd === -Errno.ESTALE) return false;
+  const stat = fd < 0 ? fd : statFd(v, fd);
+  if (stat < 0) throw unreadable(r, index, "open", stat);
   const length = Math.min(zoneSize, statSize(v) - offset);
   if (length <= 0) return true;
   mapHoles(v, r.zones, fd, offset, length);
@@ -306,7 +351,8 @@ function sendZone(r: Resync, index: number, offset: number): boolean {
     if (data) {
       const to = v.stream.memory.address + v.stream.tail + headerSize;
       const n = v.libc.sys.pread(fd, to, bytes, from);
-      if (n <= 0) return n === 0;
+      if (n < 0) throw unreadable(r, index, "read", -v.libc.errno());
+      if (n === 0) return true;
       emitData(v, index, from, n);
       v.stats[Stat.resyncBytesSent] += n;
     } else emitHole(v, index, from, bytes);
@@ -323,6 +369,9 @@ function settle(r: Resync, index: number): void {
   r.files.delete(index);
   const t = v.inodes;
   if (isLive(t, index)) {
+    // Writing the zones has taken file capabilities away, as writing does.
+    const names = loadXattrs(v, index);
+    if (names > 0 && isBound(v, index)) emitXattrs(v, index, names);
     emitFileEnd(v, index);
     t.content[index] = Content.synced;
     t.pins[index]--;
@@ -347,7 +396,10 @@ export function abandonResync(r: Resync): void {
     }
     list.length = 0;
   }
-  for (const index of r.files.keys()) if (t.pins[index] > 0) t.pins[index]--;
+  for (const index of r.files.keys()) {
+    if (t.pins[index] > 0) t.pins[index]--;
+    dropUnused(v, index);
+  }
   r.files.clear();
   releasePinned(r);
   r.wants.length = 0;

@@ -5,6 +5,8 @@
 import type { Channel } from "../cluster/channel.ts";
 import { allocate, type Memory } from "../platform/linux/libc.ts";
 import { checksum, F, frameProblem, headerSize, maxFrame, Op } from "./frames.ts";
+import { Flag } from "./inodes.ts";
+import { dropUnused } from "./record.ts";
 import { abandonResync, createResync, type Resync, resync, takeWant } from "./resync.ts";
 import { Stat } from "./stats.ts";
 import { acknowledge, begin, commit, resetStream, rewind, unacked, unsent } from "./stream.ts";
@@ -29,6 +31,8 @@ export interface Source {
   progressAt: number;
   startRead: (fd: number, length: number, offset: number) => boolean;
   fsyncDone: (ticket: number, error: number) => void;
+  /** the stream of which the sink has noted that it is in sync; 0: none */
+  notedSession: number;
   /** the sink has noted that it is in sync */
   noted: () => void;
   /** the link (re)joins the stream in the middle: fsyncs that wait must be asked for again */
@@ -51,6 +55,7 @@ export function createSource(v: Volume, zones: ZoneReader): Source {
     progressAt: 0,
     startRead: () => false,
     fsyncDone: () => {},
+    notedSession: 0,
     noted: () => {},
     resumed: () => {},
   };
@@ -86,9 +91,20 @@ export function endStream(s: Source): void {
     abandonResync(s.resync);
     s.resync = undefined;
   }
+  unpinAll(v);
   for (const index of v.dirtyTimes) v.inodes.flags[index] &= ~16;
   v.dirtyTimes.length = 0;
   resetStream(v.stream, 0);
+}
+
+/** Nothing is kept for the stream's sake any more. */
+function unpinAll(v: Volume): void {
+  const t = v.inodes;
+  for (let i = 1; i < t.top; i++) {
+    if (!(t.flags[i] & Flag.pinned)) continue;
+    t.flags[i] &= ~Flag.pinned;
+    dropUnused(v, i);
+  }
 }
 
 /** A number that no other stream has: the high half random, never 0. */
@@ -139,6 +155,7 @@ export function sourceWantsToSend(s: Source): boolean {
 export function turnSource(s: Source): string {
   const { channel } = s;
   if (!channel) return "";
+  if (s.resync?.problem) return s.resync.problem;
   for (;;) {
     if (s.inStart === s.inEnd) s.inStart = s.inEnd = 0;
     if (receiveSize - s.inEnd < maxFrame) {
@@ -206,7 +223,11 @@ function takeAnswer(s: Source, at: number, length: number): string {
       }
       return "";
     case Op.noted:
-      s.noted();
+      // Said again over every link of the stream, and of no meaning before its end is declared.
+      if (stream.mustAck && s.notedSession !== stream.session) {
+        s.notedSession = stream.session;
+        s.noted();
+      }
       return "";
     case Op.failed:
       return `The sink cannot apply frame ${
@@ -240,7 +261,7 @@ export function turnWalk(s: Source): boolean {
     const step = s.walk.next();
     if (step.done) {
       s.walk = undefined;
-      s.resync = undefined;
+      if (!s.resync?.problem) s.resync = undefined;
       return false;
     }
     if (!step.value) return false;

@@ -44,6 +44,10 @@ export interface Volume {
   lateContent: number[];
   /** directories that a walk under way must still list */
   lateDirectories: number[];
+  /** inodes of trees being published that were told of before the copy came to them; pinned */
+  lateStaged: number[];
+  /** inodes that the kernel has forgotten, many at once: to be dropped as there is room */
+  unused: number[];
   /** multi-step work of the loop (publishing, resync), resumed while there is room in the stream */
   jobs: Job[];
   /** inodes on their way from an excluded to a mirrored name */

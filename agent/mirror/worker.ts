@@ -120,6 +120,8 @@ async function open(
     dirtyTimes: [],
     lateContent: [],
     lateDirectories: [],
+    lateStaged: [],
+    unused: [],
     jobs: [],
     publishing: 0,
     sabotage: Deno.env.get("UNDERSTUDY_BREAK") ?? "",

@@ -16,6 +16,10 @@ export interface ZoneReader {
   data: Memory;
   /** one byte a page: 1 where the file has data, 0 in a hole */
   pages: Uint8Array;
+  /** a read beside the loop is under way into `data`, which belongs to it until then */
+  busy: boolean;
+  /** the bytes that the last such read brought, or -errno */
+  result: number;
 }
 
 export async function createZoneReader(): Promise<ZoneReader> {
@@ -24,6 +28,8 @@ export async function createZoneReader(): Promise<ZoneReader> {
     hash: h64Raw,
     data: allocate(zoneSize * zonesPerOffer),
     pages: new Uint8Array(pagesPerZone * zonesPerOffer),
+    busy: false,
+    result: 0,
   };
 }
 
