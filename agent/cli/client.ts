@@ -1,12 +1,8 @@
-/**
- * HTTP to an agent. By `node:http` and not `fetch`: the agent of this machine is asked directly,
- * whatever proxy the environment names.
- */
+/** HTTP to an agent, asked directly: a proxy that the environment names has no part in it. */
 
-import { type ClientRequest, type IncomingMessage, request as httpRequest } from "node:http";
-import { request as httpsRequest } from "node:https";
 import type { EventEntry } from "../http/facade.ts";
 import { Failure } from "./failure.ts";
+import { visible } from "./format.ts";
 
 /** Nobody answers at the agent's address. */
 export class NoAgent extends Failure {
@@ -19,7 +15,8 @@ export interface Answer {
   body: unknown;
 }
 
-export interface Client {
+/** To be disposed of (`using`): it holds connections. */
+export interface Client extends Disposable {
   /** e.g. `http://127.0.0.1:9010` */
   readonly url: string;
   get(path: string): Promise<Answer>;
@@ -35,128 +32,103 @@ export interface ClientOptions {
   help: string;
   /** asked for when an order is given; @throws {Failure} where there is none */
   token(): string;
-  /** milliseconds of silence after which a question counts as unanswered; default 10 s */
+  /** milliseconds after which a question counts as unanswered; default 10 s */
   timeout?: number;
 }
 
-/** Longest answer, in bytes: the status of a thousand modules is a hundredth of it. */
-const MAX_ANSWER = 64 * 1024 * 1024;
-
 export function createClient({ url, help, token, timeout = 10_000 }: ClientOptions): Client {
-  const base = new URL(url);
-  const send = base.protocol === "https:" ? httpsRequest : httpRequest;
+  const base = url.replace(/\/*$/, "");
+  const client = direct(base);
 
-  function open(
-    method: string,
-    path: string,
-    headers: Record<string, string>,
-    body: string | undefined,
-    silence: number | undefined,
-    signal?: AbortSignal,
-  ): Promise<IncomingMessage> {
-    return new Promise((resolve, reject) => {
-      const target = new URL(path.replace(/^\//, ""), base.href.replace(/\/?$/, "/"));
-      const request: ClientRequest = send(target, { method, headers, agent: false }, resolve);
-      request.on("error", (error) => reject(explain(error)));
-      if (silence !== undefined) {
-        request.setTimeout(silence, () =>
-          request.destroy(
-            Object.assign(new Error(`no answer within ${silence / 1000} s`), { code: "ETIMEDOUT" }),
-          ));
-      }
-      signal?.addEventListener("abort", () => request.destroy(), { once: true });
-      request.end(body);
-    });
-  }
-
-  function explain(error: Error & { code?: string }): Failure {
-    if (error instanceof Failure) return error;
-    const reasons: Record<string, string> = {
-      ECONNREFUSED: "connection refused",
-      ECONNRESET: "connection reset",
-      ENOTFOUND: "no such host",
-      EHOSTUNREACH: "host unreachable",
-      ENETUNREACH: "network unreachable",
-    };
-    const reason = reasons[error.code ?? ""] ?? (error.message || error.code || "unknown error");
-    return new NoAgent(`No agent answers at ${url} (${reason}). ${help}`);
-  }
-
-  async function read(message: IncomingMessage): Promise<Answer> {
-    const parts: Uint8Array[] = [];
-    let length = 0;
+  async function send(path: string, init: RequestInit): Promise<Response> {
     try {
-      for await (const part of message as AsyncIterable<Uint8Array>) {
-        length += part.length;
-        if (length > MAX_ANSWER) throw new Failure(`What answers at ${url} is no agent: too long`);
-        parts.push(part);
-      }
+      return await fetch(base + path, { ...init, redirect: "error", ...client });
     } catch (error) {
-      throw explain(error as Error);
+      throw noAgent(error);
     }
-    const text = new TextDecoder().decode(joined(parts, length));
+  }
+
+  async function read(response: Response): Promise<Answer> {
+    let text: string;
     try {
-      return { status: message.statusCode ?? 0, body: JSON.parse(text) };
+      text = await response.text();
+    } catch (error) {
+      throw noAgent(error);
+    }
+    try {
+      return { status: response.status, body: JSON.parse(text) };
     } catch {
+      const type = response.headers.get("content-type") ?? "something without a type";
       throw new Failure(
-        `What answers at ${url} is no agent: it said ${message.statusCode} ${
-          message.headers["content-type"] ?? "without a type"
-        }, not JSON`,
+        `What answers at ${base} is no agent: it said ${response.status} and ${visible(type)}`,
       );
     }
   }
 
+  function noAgent(error: unknown): NoAgent {
+    return new NoAgent(`No agent answers at ${base} (${explain(error, timeout)}). ${help}`);
+  }
+
   return {
-    url,
-    get: async (path) => await read(await open("GET", path, {}, undefined, timeout)),
+    url: base,
+    [Symbol.dispose]: () => client.client?.close(),
+    get: async (path) => await read(await send(path, { signal: AbortSignal.timeout(timeout) })),
     async post(path, body) {
       const headers = {
         "Authorization": `Bearer ${token()}`,
         "Content-Type": "application/json",
       };
-      return await read(await open("POST", path, headers, JSON.stringify(body), undefined));
+      return await read(await send(path, { method: "POST", headers, body: JSON.stringify(body) }));
     },
     async follow(path, take, signal) {
-      const headers = { "Accept": "text/event-stream" };
-      const message = await open("GET", path, headers, undefined, undefined, signal);
-      if (message.statusCode !== 200) throw problem(await read(message));
+      const response = await send(path, { headers: { Accept: "text/event-stream" }, signal });
+      if (response.status !== 200 || response.body === null) throw problem(await read(response));
+      const reader = response.body.getReader();
       const decoder = new TextDecoder();
       let text = "";
-      try {
-        for await (const part of message as AsyncIterable<Uint8Array>) {
-          text += decoder.decode(part, { stream: true });
-          const whole = text.lastIndexOf("\n\n");
-          if (whole < 0) continue;
-          for (const line of text.slice(0, whole).split("\n")) {
-            if (line.startsWith("data: ")) take(JSON.parse(line.slice("data: ".length)));
-          }
-          text = text.slice(whole + 2);
-        }
-      } catch (error) {
+      while (true) {
         // an agent that ends or dies while it is listened to is one that ended the stream
-        if (!isConnectionLoss(error)) throw error;
+        const { done, value } = await reader.read().catch(() => ({ done: true, value: undefined }));
+        if (done || value === undefined) return;
+        text += decoder.decode(value, { stream: true });
+        const whole = text.lastIndexOf("\n\n");
+        if (whole < 0) continue;
+        for (const line of text.slice(0, whole).split("\n")) {
+          if (line.startsWith("data: ")) take(JSON.parse(line.slice("data: ".length)));
+        }
+        text = text.slice(whole + 2);
       }
     },
   };
 }
 
+/** For fetch: a connection to the address itself, whatever HTTP_PROXY says. */
+function direct(url: string): { client?: Deno.HttpClient } {
+  const { protocol, hostname, port } = new URL(url);
+  if (protocol !== "http:") return {};
+  const proxy = { transport: "tcp" as const, hostname, port: Number(port || 80) };
+  return { client: Deno.createHttpClient({ proxy }) };
+}
+
+/** Why there was no answer, in a few words. */
+function explain(error: unknown, timeout: number): string {
+  const { name, message } = error as Error;
+  if (name === "TimeoutError") return `no answer within ${timeout / 1000} s`;
+  const reasons: [pattern: RegExp, reason: string][] = [
+    [/connection refused/i, "connection refused"],
+    [/lookup address/i, "no such host"],
+    [/no route to host/i, "no route to that host"],
+    [/network is unreachable/i, "the network is unreachable"],
+    [/redirect/i, "it leads elsewhere"],
+    [/connection (reset|closed)|before message completed|end of file/i, "connection broken off"],
+  ];
+  return reasons.find(([pattern]) => pattern.test(message))?.[1] ?? visible(message);
+}
+
 /** What the agent refused, as it said it. */
 export function problem({ status, body }: Answer): Failure {
   const { reason } = (body ?? {}) as { reason?: unknown };
-  return new Failure(typeof reason === "string" ? reason : `The agent answered ${status}`);
-}
-
-function isConnectionLoss(error: unknown): boolean {
-  const { code, name } = error as { code?: string; name?: string };
-  return typeof code === "string" || name === "AbortError" || name === "Interrupted";
-}
-
-function joined(parts: Uint8Array[], length: number): Uint8Array {
-  const whole = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
+  return new Failure(
+    typeof reason === "string" ? visible(reason) : `The agent answered ${status}`,
+  );
 }

@@ -21,7 +21,7 @@ const RETRY = 1_000;
 export async function events(context: Context, options: EventsOptions): Promise<number> {
   const { io } = context;
   const { module, follow, json, last } = options;
-  const client = connect(context);
+  using client = connect(context);
   const c = createColors(io.color.out);
   const filter = module === undefined ? "" : `&module=${encodeURIComponent(module)}`;
   const answer = await client.get(`/events?after=0${filter}`);
@@ -47,7 +47,8 @@ export async function events(context: Context, options: EventsOptions): Promise<
         show(entry);
       }, io.signal);
     } catch (error) {
-      if (!(error instanceof NoAgent) || io.signal.aborted) throw error;
+      if (!(error instanceof NoAgent)) throw error;
+      if (io.signal.aborted) break;
       if (!gone) io.err(`understudy: ${error.message}\n`);
       gone = true;
     }

@@ -18,7 +18,7 @@ export interface OrderOptions {
 
 export async function order(context: Context, options: OrderOptions): Promise<number> {
   const { module, verb, force } = options;
-  const client = connect(context);
+  using client = connect(context);
   if (verb === "prim" && force && !options.yes) await confirm(context, client, module);
   const answer = await client.post(
     `/modules/${encodeURIComponent(module)}/${verb}`,

@@ -30,7 +30,7 @@ const WATCH_INTERVAL = 1_000;
 const NOT_READY = 3;
 
 export async function status(context: Context, options: StatusOptions): Promise<number> {
-  const client = connect(context);
+  using client = connect(context);
   if (options.watch) return await watch(context, client, options);
   const { text, code } = await look(context, client, options, undefined);
   context.io.out(text);

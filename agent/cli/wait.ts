@@ -28,7 +28,7 @@ const INTERVAL = 100;
 export async function wait(context: Context, options: WaitOptions): Promise<number> {
   const { module: name, ready, timeout } = options;
   const { io } = context;
-  const client = connect(context);
+  using client = connect(context);
   const deadline = performance.now() + timeout;
   let last: ModuleStatus | undefined;
   let absent: NoAgent | undefined;
