@@ -32,7 +32,8 @@ for (const [sabotage, mode] of sabotages) {
     {},
     async (lab) => {
       const { violations } = await runRounds(lab, { rounds: 10, seed: 1, mode, sabotage });
-      assert.notEqual(violations.length, 0);
+      // Not just a mirror that stumbled over it: promises that were not kept.
+      assert.match(violations.join("\n"), /acknowledged|overtook/);
     },
   );
 }
