@@ -122,6 +122,23 @@ for (const encryption of ["off", "on"] as const) {
     b.close();
   });
 
+  Deno.test(`${name}: bytes sent before the other end was opened are there when it is`, async () => {
+    const [accepted, dialled] = await connectPair(libc, port++, encryption);
+    const a = openChannel(libc, accepted);
+    const memory = allocate(65536);
+    assert.equal(a.send(memory.address, 30_000), 30_000);
+    const b = openChannel(libc, dialled);
+    let read = 0;
+    while (read < 30_000) {
+      if (!b.pending()) assert.equal(pollOne(libc, b.fd, POLLIN, 1000), 1);
+      const taken = b.receive(memory.address, 65536);
+      assert(taken >= 0, b.reason());
+      read += taken;
+    }
+    a.close();
+    b.close();
+  });
+
   Deno.test(`${name}: a closed connection says so after its last byte`, async () => {
     const [a, b] = await pair(encryption);
     const memory = allocate(1 << 16);
