@@ -5,6 +5,7 @@ import { type CompareOptions, compareTrees, formatDifferences } from "../lab/com
 import type { ModuleSpec } from "../lab/config.ts";
 import type { Host } from "../lab/host.ts";
 import type { Lab } from "../lab/lab.ts";
+import { pause } from "../lib/wait.ts";
 
 export interface MirrorOptions {
   sync?: "write" | "fsync";
@@ -32,6 +33,8 @@ export interface Mirror {
 }
 
 const module = "workload";
+/** How long modification times may take to arrive where nothing else happens, in milliseconds. */
+const timesSettle = 3_000;
 
 /** Configures the lab, starts the agents and waits until the primary mirrors to the secondary. */
 export async function startMirror(lab: Lab, options: MirrorOptions = {}): Promise<Mirror> {
@@ -74,7 +77,17 @@ export async function startMirror(lab: Lab, options: MirrorOptions = {}): Promis
       await assertStayedInSync(primary, secondary);
       for (const path of directories) {
         const [a, b] = [primary.path(path), secondary.path(path)];
-        const differences = await compareTrees(a, b, { exclude, ...compareOptions });
+        const compare = () => compareTrees(a, b, { exclude, ...compareOptions });
+        let differences = await compare();
+        // The times that writes leave travel a moment after them; everything else is there at once.
+        const deadline = performance.now() + timesSettle;
+        while (
+          differences.length > 0 && differences.every(({ kind }) => kind === "mtime") &&
+          performance.now() < deadline
+        ) {
+          await pause(50);
+          differences = await compare();
+        }
         assert.equal(formatDifferences(differences), "", `${path} is not the same on both hosts`);
       }
     },
