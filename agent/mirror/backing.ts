@@ -128,6 +128,12 @@ export function statSize(v: Volume): number {
   return w[Statx.fileSize / 4] + w[Statx.fileSize / 4 + 1] * 4294967296;
 }
 
+/** What the file in `scratch.statx` occupies, in units of 512 bytes. */
+export function statBlocks(v: Volume): number {
+  const w = v.scratch.statxWords;
+  return w[Statx.blocks / 4] + w[Statx.blocks / 4 + 1] * 4294967296;
+}
+
 /** The number of names in `scratch.statx`. */
 export function statLinks(v: Volume): number {
   return v.scratch.statxWords[Statx.nlink / 4];

@@ -63,6 +63,8 @@ export const Op = {
   xattrs: 39,
   resume: 40,
   ping: 41,
+  /** the stretches of a file that are reserved without data */
+  reserved: 42,
   // Sink to source.
   attach: 64,
   ack: 65,
@@ -142,6 +144,9 @@ export const F = {
   seed: 40,
   // offer: parallel arrays in the payload: count u64 hashes
   last: 36,
+  // fileEnd: what the file occupies, in units of 4 KiB
+  occupied: 76,
+  // reserved: `count` stretches in the payload, each an offset and a length (f64)
   // want
   wantLow: 40,
   wantHigh: 44,

@@ -18,6 +18,7 @@ import {
   emitEnsure,
   emitMake,
   emitMetadata,
+  emitReserved,
   emitStage,
   ensureBound,
   isBound,
@@ -164,7 +165,10 @@ function* copyContent(v: Volume, index: number, over: () => boolean): Step {
   }
   while (!roomForRequest(v.stream) && !over()) yield false;
   if (over()) return 1;
-  if (isBound(v, index)) emitMetadata(v, index);
+  if (isBound(v, index)) {
+    emitReserved(v, index, 0);
+    emitMetadata(v, index);
+  }
   t.content[index] = Content.synced;
   return 0;
 }

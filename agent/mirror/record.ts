@@ -4,7 +4,8 @@
  * Where the reply to the application must wait, `stream.waitFor` is the frame it waits for.
  */
 import { FALLOC, Statx } from "../platform/linux/constants.ts";
-import { statInode, statSize } from "./backing.ts";
+import { statBlocks, statInode, statSize } from "./backing.ts";
+import { layoutSlack, reservedStretches } from "./layout.ts";
 import { F, FrameFlag, headerSize, Mask, Op } from "./frames.ts";
 import {
   Content,
@@ -13,6 +14,7 @@ import {
   type Inodes,
   isUnused,
   letGo,
+  openInode,
   pathOf,
   reachInode,
 } from "./inodes.ts";
@@ -475,8 +477,28 @@ export function emitFileEnd(v: Volume, index: number): void {
   const flags = loadInodeFlags(v, index);
   const at = begin(v.stream, Op.fileEnd, index, 0);
   putAttributes(v, at, Mask.times | Mask.flags);
+  v.stream.words[(at + F.occupied) >>> 2] = Math.ceil(statBlocks(v) / 8);
   v.stream.memory.view.setFloat64(at + F.size, statSize(v), true);
   v.stream.words[(at + F.inodeFlags) >>> 2] = flags;
+  commit(v.stream, at);
+}
+
+/**
+ * Sends where space is reserved in a file that holds no data, where there is much of it: `data` bytes are known to
+ * be data.
+ */
+export function emitReserved(v: Volume, index: number, data: number): void {
+  const t = v.inodes;
+  if (!(t.flags[index] & Flag.regular) || statInode(v, t, index) < 0) return;
+  if (statBlocks(v) * 512 <= data + layoutSlack) return;
+  const fd = openInode(t, v.libc, index, false);
+  const stretches = fd < 0 ? [] : reservedStretches(v, fd);
+  if (stretches.length === 0) return;
+  const at = begin(v.stream, Op.reserved, index, stretches.length * 8);
+  v.stream.words[(at + F.count) >>> 2] = stretches.length / 2;
+  for (const [i, number] of stretches.entries()) {
+    v.stream.memory.view.setFloat64(at + headerSize + i * 8, number, true);
+  }
   commit(v.stream, at);
 }
 

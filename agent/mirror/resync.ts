@@ -22,6 +22,7 @@ import {
   emitEnsure,
   emitFileEnd,
   emitHole,
+  emitReserved,
   emitXattrs,
   isBound,
   putAttributes,
@@ -41,8 +42,8 @@ export interface Resync {
   seed: bigint;
   /** offers that are not answered */
   offers: number;
-  /** offers of a file that are not settled, and whether all of it was offered */
-  files: Map<number, { open: number; offered: boolean }>;
+  /** files being compared */
+  files: Map<number, Comparison>;
   /** answers of the sink that are still to be served */
   wants: Want[];
   /** directories still to be compared; each counts as a lookup of its inode */
@@ -55,6 +56,15 @@ export interface Resync {
   /** why the resync cannot go on: something here cannot be read; "" while it can */
   problem: string;
   phase: string;
+}
+
+interface Comparison {
+  /** offers that are not settled */
+  open: number;
+  /** all of it was offered */
+  offered: boolean;
+  /** bytes that are data, in whole pages */
+  data: number;
 }
 
 export interface Want {
@@ -241,7 +251,7 @@ function* offerFile(r: Resync, index: number): Job {
   const t = v.inodes;
   t.content[index] = Content.syncing;
   t.pins[index]++;
-  const state = { open: 0, offered: false };
+  const state = { open: 0, offered: false, data: 0 };
   r.files.set(index, state);
   const piece = zoneSize * zonesPerOffer;
   for (let offset = 0;; offset += piece) {
@@ -258,6 +268,9 @@ function* offerFile(r: Resync, index: number): Job {
     if (fd === -Errno.ESTALE) break;
     if (fd < 0) throw unreadable(r, index, "open", fd);
     mapHoles(v, r.zones, fd, offset, length);
+    for (let page = 0; page * pageSize < length; page++) {
+      if (r.zones.pages[page]) state.data += pageSize;
+    }
     emitOffer(r, index, offset, length);
     state.open++;
     v.stats[Stat.resyncBytesCompared] += length;
@@ -372,6 +385,7 @@ function settle(r: Resync, index: number): void {
     // Writing the zones has taken file capabilities away, as writing does.
     const names = loadXattrs(v, index);
     if (names > 0 && isBound(v, index)) emitXattrs(v, index, names);
+    if (isBound(v, index)) emitReserved(v, index, state.data);
     emitFileEnd(v, index);
     t.content[index] = Content.synced;
     t.pins[index]--;

@@ -50,6 +50,8 @@ export interface Sink {
   hidden: Set<number>;
   /** names of directories under comparison that the source has not confirmed yet */
   listings: Map<number, Set<string>>;
+  /** the inode whose reserved space the source has just told of */
+  reserved: number;
   zones: ZoneReader;
   hashSeed: bigint;
   /** reports the end of a resync to the agent, which notes it durably */
@@ -90,6 +92,7 @@ export function createSink(v: Volume, zones: ZoneReader, checksums: boolean): Si
     notedSession: 0,
     hidden: new Set(),
     listings: new Map(),
+    reserved: 0,
     zones,
     hashSeed: 0n,
     inSync: () => {},

@@ -4,7 +4,8 @@
  */
 import { Errno, S, Statx } from "../platform/linux/constants.ts";
 import { handleOf, statFd, statInode, statLinks, statMode } from "./backing.ts";
-import { statName, statSize } from "./backing.ts";
+import { statBlocks, statName, statSize } from "./backing.ts";
+import { layoutSlack, reserveStretches } from "./layout.ts";
 import {
   applyAttributes,
   bindName,
@@ -54,6 +55,8 @@ export function applyResync(
       return endListing(s, index, at);
     case Op.offer:
       return applyOffer(s, index, at);
+    case Op.reserved:
+      return applyReserved(s, index, at);
     case Op.fileEnd:
       return applyFileEnd(s, index, at);
     case Op.inSync:
@@ -291,6 +294,21 @@ function applyOffer(s: Sink, index: number, at: number): number {
   return 0;
 }
 
+/** Reserves the space in a file that the source's has. */
+function applyReserved(s: Sink, index: number, at: number): number {
+  if (!isLive(s.t, index)) return 0;
+  const count = u32(s, at, F.count);
+  if (headerSize + count * 16 > u32(s, at, F.length)) return -Errno.EPROTO;
+  const fd = openInode(s.t, s.v.libc, index, true);
+  if (fd < 0) return fd;
+  s.reserved = index;
+  const stretches: number[] = [];
+  for (let i = 0; i < count * 2; i++) {
+    stretches.push(s.in.view.getFloat64(at + headerSize + i * 8, true));
+  }
+  return reserveStretches(s.v, fd, stretches);
+}
+
 /** Size, times and inode flags as they are at the source: the file is equal now. */
 function applyFileEnd(s: Sink, index: number, at: number): number {
   if (!isLive(s.t, index)) return 0;
@@ -300,7 +318,13 @@ function applyFileEnd(s: Sink, index: number, at: number): number {
     const stat = statFd(s.v, fd);
     if (stat < 0) return stat;
     const size = f64(s, at, F.size);
+    const occupied = statBlocks(s.v) * 512;
     if (statSize(s.v) !== size && s.v.libc.sys.ftruncate(fd, size) < 0) return -s.v.libc.errno();
+    // Where the source has reserved space it has said so just before.
+    if (s.reserved !== index && occupied > u32(s, at, F.occupied) * 4096 + layoutSlack) {
+      const r = reserveStretches(s.v, fd, []);
+      if (r < 0) return r;
+    }
     s.changed(index, 0, 0);
   }
   const r = applyAttributes(s, index, at, Mask.times);

@@ -29,6 +29,19 @@ export interface ActorOptions {
   reach?: number;
 }
 
+/** Fills plain directories: some directories first, so that there is something to act in. */
+export function grow(roots: string[], seed: number, actions: number): void {
+  for (const root of roots) {
+    for (const a of names.slice(0, 5)) {
+      c.mkdir(`${root}/${a}`);
+      for (const b of names.slice(4, 8)) c.mkdir(`${root}/${a}/${b}`);
+    }
+  }
+  const actor = createActor({ seed, roots });
+  for (let i = 0; i < actions; i++) actor.act();
+  actor.close();
+}
+
 /** Makes an actor. The same seed does the same as long as nobody else changes the tree. */
 export function createActor(options: ActorOptions): Actor {
   const random = createRandom(options.seed);
