@@ -92,7 +92,7 @@ export function renderReport({ results, systems, failures }: Outcome, cases: Cas
     const cells = mirrors.map((system) => {
       const ratio = ratioOf(results, row, system.name, "glusterfs");
       if (ratio === undefined) return "-";
-      return `${digits(ratio)}x ${ratio >= factor ? "met" : "MISSED"}`;
+      return `${ratio.toFixed(2)}x ${ratio >= factor ? "met" : "MISSED"}`;
     });
     return title && cells.some((cell) => cell !== "-") ? [[title, `${factor}x`, ...cells]] : [];
   });
