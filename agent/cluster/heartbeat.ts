@@ -10,9 +10,20 @@
  */
 
 import type { ClusterEvent, RefusalCode } from "./events.ts";
-import type { NetworkStatus, PeerStatus } from "./control.ts";
+import type { PeerStatus } from "./control.ts";
 import { createMac } from "./mac.ts";
-import { decodePacket, encodePacket, nonceBytes, noNonce } from "./packet.ts";
+import { decodePacket, encodePacket, type HeartbeatPacket, nonceBytes, noNonce } from "./packet.ts";
+import {
+  type Contact,
+  createPeer,
+  heardWithin,
+  type Link,
+  maxAnswers,
+  networkEvents,
+  noteArrival,
+  type Peer,
+  peerStatus,
+} from "./peer.ts";
 import { decodeView, encodeView, type ModuleView, type PeerView } from "./view.ts";
 
 export interface HeartbeatOptions {
@@ -44,101 +55,20 @@ export interface Heartbeat {
   peer(name: string): PeerStatus | undefined;
 }
 
-/** An instance of the peer, with the challenges both sides have set. */
-interface Contact {
-  instance: string;
-  /** ours, which it must return */
-  challenge: string;
-  /** its own, which we return */
-  theirs: string;
-}
-
-interface Link {
-  network: number;
-  local: string;
-  remote: string;
-  sequence: number;
-  lastSequence: number;
-  heardAt: number | undefined;
-  /** the peer's clock in the last packet */
-  peerClock: number;
-  rttMs: number | undefined;
-  /** the last heartbeats, newest last: true = arrived */
-  arrivals: boolean[];
-  /** the peer says that it hears us here */
-  outgoing: boolean;
-  reported: "up" | "down" | undefined;
-}
-
-interface Peer {
-  node: string;
-  links: Link[];
-  contact: Contact | undefined;
-  candidates: Contact[];
-  /** the instance before the present one */
-  retired: string | undefined;
-  up: boolean;
-  /** since when both sides have had the time to hear each other */
-  upSince: number;
-  /** since when this agent listens */
-  listenedSince: number;
-  heardAt: number | undefined;
-  silentSaid: boolean;
-  lastRound: number;
-  viewBytes: Uint8Array | undefined;
-  view: PeerView | undefined;
-  viewAt: number | undefined;
-  /** answers out of turn that may still be sent before the next tick */
-  answers: number;
-}
-
-/** Heartbeats that the loss is computed from. */
-const lossWindow = 50;
 /** Instances that are being challenged at once: one is normal, replayed packets add more. */
 const maxCandidates = 4;
-/** Answers out of turn between two ticks: a handshake takes two. */
-const maxAnswers = 4;
-/** Share of a new round trip in the smoothed one. */
-const smoothing = 1 / 8;
 
 export function createHeartbeat(options: HeartbeatOptions): Heartbeat {
   const mac = createMac(options.key);
   const { node, instance, interval, timeout, now, onEvent } = options;
   const startedAt = now();
-  const peers = new Map<string, Peer>(options.peers.map((peer) => [peer.node, {
-    node: peer.node,
-    links: peer.networks.map((network) => ({
-      ...network,
-      sequence: 0,
-      lastSequence: 0,
-      heardAt: undefined,
-      peerClock: 0,
-      rttMs: undefined,
-      arrivals: [],
-      outgoing: false,
-      reported: undefined,
-    })),
-    contact: undefined,
-    candidates: [],
-    retired: undefined,
-    up: false,
-    upSince: startedAt,
-    listenedSince: startedAt,
-    heardAt: undefined,
-    silentSaid: false,
-    lastRound: -1,
-    viewBytes: undefined,
-    view: undefined,
-    viewAt: undefined,
-    answers: maxAnswers,
-  }]));
+  const peers = new Map(
+    options.peers.map((peer) => [peer.node, createPeer(peer.node, peer.networks, startedAt)]),
+  );
 
   let round = 0;
   let ticked = startedAt;
   let viewProblem = "";
-
-  const heardWithin = (at: number | undefined, time: number) =>
-    at !== undefined && time - at < timeout;
 
   /** Mostly nothing has changed since the last time. */
   let viewText = "";
@@ -166,7 +96,7 @@ export function createHeartbeat(options: HeartbeatOptions): Heartbeat {
   ): void {
     const time = now();
     const heard = peer.links.reduce(
-      (mask, each) => heardWithin(each.heardAt, time) ? mask | (1 << each.network) : mask,
+      (mask, each) => heardWithin(each.heardAt, time, timeout) ? mask | (1 << each.network) : mask,
       0,
     );
     const packet = encodePacket({
@@ -255,23 +185,12 @@ export function createHeartbeat(options: HeartbeatOptions): Heartbeat {
   function accept(
     peer: Peer,
     link: Link,
-    packet: Exclude<ReturnType<typeof decodePacket>, string>,
+    packet: HeartbeatPacket,
   ): RefusalCode | undefined {
     if (packet.sequence <= link.lastSequence) return undefined;
     const time = now();
-    if (link.lastSequence > 0) {
-      const missed = Math.min(packet.sequence - link.lastSequence - 1, lossWindow);
-      for (let i = 0; i < missed; i++) link.arrivals.push(false);
-    }
-    link.arrivals.push(true);
-    link.arrivals.splice(0, link.arrivals.length - lossWindow);
-    link.lastSequence = packet.sequence;
-    link.heardAt = peer.heardAt = time;
-    link.peerClock = packet.sentAt;
-    if (packet.echo > 0) {
-      const rtt = Math.max(0, time - packet.echo - packet.heldMs);
-      link.rttMs = link.rttMs === undefined ? rtt : link.rttMs + smoothing * (rtt - link.rttMs);
-    }
+    noteArrival(link, packet, time);
+    peer.heardAt = time;
     if (packet.challenge !== noNonce && peer.contact) peer.contact.theirs = packet.challenge;
     if (!peer.up) {
       peer.up = true;
@@ -290,47 +209,6 @@ export function createHeartbeat(options: HeartbeatOptions): Heartbeat {
     peer.lastRound = packet.round;
     for (const each of peer.links) each.outgoing = (packet.heard & (1 << each.network)) !== 0;
     return packet.view === undefined ? undefined : takeView(peer, packet.view);
-  }
-
-  function reportNetworks(peer: Peer, time: number): void {
-    // Until both sides have heard each other for a while, nothing is known of a network.
-    const settled = time - peer.upSince >= timeout + 2 * interval;
-    for (const link of peer.links) {
-      const incoming = heardWithin(link.heardAt, time);
-      const base = {
-        peer: peer.node,
-        network: link.network,
-        local: link.local,
-        remote: link.remote,
-      };
-      const name = `Network ${link.network + 1} (${link.local} to ${link.remote})`;
-      if (incoming && link.outgoing) {
-        if (link.reported === "down") {
-          onEvent({
-            kind: "network-up",
-            level: "info",
-            ...base,
-            text: `${name} to ${peer.node} works again.`,
-          });
-        }
-        link.reported = "up";
-      } else if (settled && link.reported !== "down") {
-        link.reported = "down";
-        const direction = incoming ? "outgoing" : link.outgoing ? "incoming" : "both";
-        const what = {
-          incoming: `nothing arrives from ${peer.node}, which hears this node`,
-          outgoing: `${peer.node} does not hear this node, which hears it`,
-          both: `nothing gets through in either direction`,
-        }[direction];
-        onEvent({
-          kind: "network-down",
-          level: "warning",
-          ...base,
-          direction,
-          text: `${name} to ${peer.node} has failed: ${what}.`,
-        });
-      }
-    }
   }
 
   function judge(time: number): void {
@@ -365,44 +243,9 @@ export function createHeartbeat(options: HeartbeatOptions): Heartbeat {
             } s.`,
         });
       }
-      if (peer.up) reportNetworks(peer, time);
+      if (!peer.up) continue;
+      for (const event of networkEvents(peer, time, interval, timeout)) onEvent(event);
     }
-  }
-
-  function networkStatus(peer: Peer, link: Link, time: number): NetworkStatus {
-    const incoming = heardWithin(link.heardAt, time);
-    const outgoing = link.outgoing && heardWithin(peer.heardAt, time);
-    const heardMs = link.heardAt === undefined ? undefined : time - link.heardAt;
-    // What should have come since the last one counts as lost too.
-    const overdue = heardMs === undefined
-      ? 0
-      : Math.min(lossWindow, Math.max(0, Math.floor(heardMs / interval - 0.5)));
-    const counted = link.arrivals.length + overdue;
-    const lost = link.arrivals.filter((arrived) => !arrived).length + overdue;
-    return {
-      network: link.network,
-      local: link.local,
-      remote: link.remote,
-      up: incoming && outgoing,
-      incoming,
-      outgoing,
-      heardMs,
-      rttMs: link.rttMs,
-      loss: heardMs === undefined ? 1 : lost / counted,
-    };
-  }
-
-  function status(peer: Peer): PeerStatus {
-    const time = now();
-    return {
-      node: peer.node,
-      up: peer.up,
-      heardMs: peer.heardAt === undefined ? undefined : time - peer.heardAt,
-      instance: peer.contact?.instance,
-      view: peer.view,
-      viewMs: peer.viewAt === undefined ? undefined : time - peer.viewAt,
-      networks: peer.links.map((link) => networkStatus(peer, link, time)),
-    };
   }
 
   return {
@@ -443,10 +286,10 @@ export function createHeartbeat(options: HeartbeatOptions): Heartbeat {
       sendRound();
     },
     announce: sendRound,
-    peers: () => [...peers.values()].map(status),
+    peers: () => [...peers.values()].map((peer) => peerStatus(peer, now(), interval, timeout)),
     peer(name) {
       const peer = peers.get(name);
-      return peer && status(peer);
+      return peer && peerStatus(peer, now(), interval, timeout);
     },
   };
 }
