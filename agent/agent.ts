@@ -19,7 +19,7 @@ import type { AgentConfig } from "./config/types.ts";
 import { createEventLog, type EventLog } from "./events.ts";
 import { createFacade } from "./facade.ts";
 import { startDataPath } from "./failover/datapath.ts";
-import type { ModuleHost } from "./failover/module.ts";
+import { type ModuleHost, mountSource } from "./failover/module.ts";
 import { readOwners, surveyOwners } from "./failover/owners.ts";
 import { sampleMs } from "./failover/status.ts";
 import { findObstacle, findWarnings, isEmpty } from "./host.ts";
@@ -30,7 +30,7 @@ import { bootId } from "./platform/linux/process.ts";
 import { watchdogInterval } from "./platform/linux/systemd.ts";
 import { openPlatform, type Platform } from "./platform/platform.ts";
 import { createRegistry, type Registry } from "./registry.ts";
-import { writeRecord } from "./state/store.ts";
+import { knownModules, writeRecord } from "./state/store.ts";
 import { build, version } from "./version.ts";
 
 export interface AgentOptions {
@@ -95,7 +95,7 @@ async function runConfigured(config: AgentConfig, flag: string | undefined): Pro
       events.add("warning", "", `${token.missing} Until then nothing can be changed over HTTP.`);
     }
     undo.push(keepGoing(events));
-    await clearDeadMounts(platform, events);
+    await clearDeadMounts(platform, config.state_dir, events);
     const running = await start(config, node, platform, secret, events, token.token, undo);
     const signal = await untilTold(running, events);
     events.add("info", "", `the agent ends: ${signal}`);
@@ -219,13 +219,22 @@ function readTokenIfAny(file: string): { token: string; missing: string | undefi
   }
 }
 
-/** A mount whose agent is gone makes its directory unusable; after a kill that is ours to mend. */
-async function clearDeadMounts(platform: Platform, events: EventLog): Promise<void> {
-  const { cleared, left } = await platform.clearDeadMounts("understudy:");
-  for (const path of cleared) {
-    events.add("warning", "", `the dead mount of an agent that was killed is gone from ${path}`);
+/**
+ * A mount whose agent is gone makes its directory unusable; after a kill that is ours to mend. Each
+ * module does so when it starts; here it is done for those whose files are gone meanwhile.
+ */
+async function clearDeadMounts(
+  platform: Platform,
+  stateDir: string,
+  events: EventLog,
+): Promise<void> {
+  for (const module of await knownModules(stateDir)) {
+    const { cleared } = await platform.clearDeadMounts(mountSource(module));
+    for (const path of cleared) {
+      const text = `the dead mount of an agent that was killed is gone from ${path}`;
+      events.add("warning", module, text);
+    }
   }
-  for (const { path, reason } of left) events.add("warning", "", `${path}: ${reason}`);
 }
 
 function onClusterEvent(

@@ -20,6 +20,19 @@ export function moduleDirectory(stateDir: string, module: string): string {
   return `${stateDir}/modules/${module}`;
 }
 
+/** The modules that this state directory knows of, whether or not their files are still there. */
+export async function knownModules(stateDir: string): Promise<string[]> {
+  const names: string[] = [];
+  try {
+    for await (const entry of Deno.readDir(`${stateDir}/modules`)) {
+      if (entry.isDirectory) names.push(entry.name);
+    }
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+  return names.sort();
+}
+
 /**
  * Reads a module's record; an empty one where there is none yet.
  *

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { emptyRecord, maxAncestors, nextHistory } from "./record.ts";
-import { moduleDirectory, readRecord, StateError, writeRecord } from "./store.ts";
+import { knownModules, moduleDirectory, readRecord, StateError, writeRecord } from "./store.ts";
 
 async function inDirectory(test: (directory: string) => Promise<void>): Promise<void> {
   const directory = await Deno.makeTempDir({ prefix: "understudy-state-" });
@@ -29,6 +29,8 @@ Deno.test("A record that was written is read back, and nothing else stays behind
     assert.deepEqual(await readRecord(directory, "m", "alpha"), record);
     const names = [...Deno.readDirSync(moduleDirectory(directory, "m"))].map((e) => e.name);
     assert.deepEqual(names, ["record.json"]);
+    assert.deepEqual(await knownModules(directory), ["m"]);
+    assert.deepEqual(await knownModules(`${directory}/nowhere`), []);
   }));
 
 const damages: [string, (text: string) => string, RegExp][] = [
