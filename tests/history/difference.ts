@@ -16,6 +16,7 @@ import {
   type LeafNode,
   type Model,
   type Node,
+  type Unsynced,
   writerOf,
 } from "./model.ts";
 
@@ -146,7 +147,13 @@ function contentProblem(
     files.close(fd);
   }
   const content = actual.bytes.subarray(0, size);
-  if (node.unsynced !== undefined) return unsyncedProblem(node, content);
+  if (node.unsynced !== undefined) {
+    const problem = unsyncedProblem(node.content, node.unsynced, content);
+    const untruncated = node.untruncated.some((state) =>
+      unsyncedProblem(state.content, state.unsynced, content) === undefined
+    );
+    return untruncated ? undefined : problem;
+  }
   if (partial?.node === node) return partialProblem(node, content, partial);
   return mismatch(content, node.content.subarray(0, node.size));
 }
@@ -188,19 +195,21 @@ function partialProblem(
 }
 
 /** Every block must have had its content at some time since the last fsync, the size likewise. */
-function unsyncedProblem(node: FileNode, content: Uint8Array): string | undefined {
-  const { minSize, maxSize, blocks } = node.unsynced!;
+function unsyncedProblem(
+  newest: Uint8Array,
+  { minSize, maxSize, blocks }: Unsynced,
+  content: Uint8Array,
+): string | undefined {
   if (content.length < minSize || content.length > maxSize) {
     return `size is ${content.length}, expected ${minSize} to ${maxSize}`;
   }
   for (let block = 0; block * blockSize < content.length; block++) {
     const start = block * blockSize;
     const is = content.subarray(start, start + blockSize);
-    const versions = blocks.get(block) ?? [node.content.subarray(start, start + blockSize)];
+    const versions = blocks.get(block) ?? [newest.subarray(start, start + blockSize)];
     const fits = versions.some((v) => firstDifference(is, v, 0, is.length) === undefined);
     if (fits) continue;
-    const newest = versions.at(-1)!;
-    const at = firstDifference(is, newest, 0, is.length)!;
+    const at = firstDifference(is, versions.at(-1)!, 0, is.length)!;
     return `byte ${start + at} is ${writerOf(content, start + at)}, which no state since the ` +
       `last fsync had there (${versions.length} were possible)`;
   }

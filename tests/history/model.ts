@@ -5,7 +5,8 @@
  * so the state after n operations is known from the seed alone. In the modes:
  * `write`: every operation is on both nodes when it returns;
  * `fsync`: changes of names and attributes are, data is after an fsync. Until then a block may hold
- * any of its contents since the last fsync, and the size may be any that the file had.
+ * any of its contents since the last fsync, and the size may be any that the file had. A truncation is
+ * data as well, but it passes no cache: what was promised after it cannot be there without it.
  */
 
 import type { Operation, Place } from "./operation.ts";
@@ -30,6 +31,8 @@ export interface FileNode {
   mtime: bigint | undefined;
   /** `fsync` only: what may be on the other node instead of `content` */
   unsynced: Unsynced | undefined;
+  /** `fsync` only: the file before truncations that nothing promised has followed yet */
+  untruncated: { content: Uint8Array; unsynced: Unsynced }[];
 }
 
 export interface Unsynced {
@@ -75,6 +78,8 @@ export interface Model {
   readonly roots: DirectoryNode[];
   /** open files by slot */
   readonly handles: (Handle | undefined)[];
+  /** files with something in `untruncated` */
+  readonly unsettled: Set<FileNode>;
   /** operations applied so far: the number of the next one */
   index: number;
   nextId: number;
@@ -90,6 +95,7 @@ export function createModel(process: number, mode: Mode, directories = 2): Model
     mode,
     roots: [],
     handles: Array.from({ length: handleCount }, () => undefined),
+    unsettled: new Set(),
     index: 0,
     nextId: 1,
   };
@@ -135,9 +141,18 @@ export function writerOf(content: Uint8Array, offset: number): string {
   return `data of operation ${tag & 0xffffff} of process ${tag >>> 24}`;
 }
 
+/** Kinds of operations of which `fsync` mode promises nothing when they return. */
+const unpromised = new Set<Operation["kind"]>(
+  ["open", "close", "write", "append", "mark", "copy", "truncate", "allocate"],
+);
+
 /** Applies an operation; its number is `model.index`, which it raises. */
 export function apply(model: Model, operation: Operation): void {
   const index = model.index++;
+  if (!unpromised.has(operation.kind)) {
+    for (const node of model.unsettled) node.untruncated = [];
+    model.unsettled.clear();
+  }
   switch (operation.kind) {
     case "mkdir":
       return put(model, operation.at, directoryNode(model, operation.mode));
@@ -266,6 +281,7 @@ function fileNode(model: Model, mode: number): FileNode {
     attributes: new Map(),
     mtime: undefined,
     unsynced,
+    untruncated: [],
   };
 }
 
@@ -341,11 +357,12 @@ function allocateRange(
 
 function truncate(model: Model, node: FileNode, size: number): void {
   node.mtime = undefined;
+  if (model.mode === "fsync") keepUntruncated(model, node);
   grow(node, size);
   node.content.fill(0, Math.min(size, node.size));
   node.size = size;
   if (model.mode === "write") return;
-  // A change of attributes: the other node has this size, and zeros beyond.
+  // Where the truncation has arrived there is this size, and zeros beyond.
   const old = node.unsynced?.blocks ?? new Map<number, Uint8Array[]>();
   const blocks = new Map<number, Uint8Array[]>();
   for (const [block, versions] of old) {
@@ -355,6 +372,19 @@ function truncate(model: Model, node: FileNode, size: number): void {
     blocks.set(block, versions);
   }
   node.unsynced = { minSize: size, maxSize: size, blocks };
+}
+
+function keepUntruncated(model: Model, node: FileNode): void {
+  const { minSize, maxSize, blocks } = node.unsynced ??
+    { minSize: node.size, maxSize: node.size, blocks: new Map<number, Uint8Array[]>() };
+  const copies = new Map(
+    [...blocks].map(([block, versions]) => [block, versions.map((v) => v.slice())]),
+  );
+  node.untruncated.push({
+    content: node.content.slice(0, node.size),
+    unsynced: { minSize, maxSize, blocks: copies },
+  });
+  model.unsettled.add(node);
 }
 
 /** Changes data from `start` to `end`, keeping what may still be on the other node. */
