@@ -66,7 +66,15 @@ export function createClient({ url, help, token, timeout = 10_000 }: ClientOptio
   }
 
   function noAgent(error: unknown): NoAgent {
-    return new NoAgent(`No agent answers at ${base} (${explain(error, timeout)}). ${help}`);
+    if ((error as Error).name === "TimeoutError") {
+      return new NoAgent(
+        `The agent at ${base} gives no answer within ${
+          timeout / 1000
+        } s: it hangs, or its machine ` +
+          "is overloaded. If it stays so: systemctl restart understudy",
+      );
+    }
+    return new NoAgent(`No agent answers at ${base} (${explain(error)}). ${help}`);
   }
 
   return {
@@ -111,9 +119,8 @@ function direct(url: string): { client?: Deno.HttpClient } {
 }
 
 /** Why there was no answer, in a few words. */
-function explain(error: unknown, timeout: number): string {
-  const { name, message } = error as Error;
-  if (name === "TimeoutError") return `no answer within ${timeout / 1000} s`;
+function explain(error: unknown): string {
+  const { message } = error as Error;
   const reasons: [pattern: RegExp, reason: string][] = [
     [/connection refused/i, "connection refused"],
     [/lookup address/i, "no such host"],
