@@ -246,6 +246,8 @@ function onClusterEvent(
   events.add(event.level, "", event.text);
   if (event.kind === "peer-silent") {
     for (const module of registry.list()) module.onPeerSilent();
+  } else if (event.kind === "network-down") {
+    for (const module of registry.list()) module.onNetworkDown(event.local);
   } else if (event.kind === "peer-up") {
     // The packet that brought the peer back is still being taken in; its view comes first.
     queueMicrotask(() => {

@@ -10,6 +10,7 @@ import { type ModuleRecord } from "../state/record.ts";
 import { answer, type Draft, draft, order, store, tell } from "./draft.ts";
 import { describe, differs, viewOf } from "./describe.ts";
 import * as following from "./following.ts";
+import { goneLimit } from "./following.ts";
 import * as lifecycle from "./lifecycle.ts";
 import * as serving from "./serving.ts";
 import * as waiting from "./waiting.ts";
@@ -130,6 +131,8 @@ function take(d: Draft, event: Event): void {
       return event.role === "source"
         ? serving.sourceLost(d, event.reason, event.lagging)
         : following.sinkLost(d, event.reason);
+    case "network-down":
+      return following.networkDown(d);
     case "ack-stalled":
       return serving.stalled(d, event.owed);
     case "in-sync":
@@ -254,14 +257,14 @@ function fingerprint(d: Draft): string {
 
 /** When to be asked again at the latest; undefined where only an event can change anything. */
 function nextDeadline(state: ModuleState): number | undefined {
+  const following = state.phase === "following" ? state.following : undefined;
   const times: (number | undefined)[] = [
     state.storing?.retryAt,
     state.phase === "stopped" ? state.retryAt : undefined,
     state.deadline,
     state.phase === "claiming" ? state.claim?.deadline : undefined,
-    state.phase === "following" && state.following?.link === "idle"
-      ? state.following.retryAt
-      : undefined,
+    following && following.link === "idle" ? following.retryAt : undefined,
+    following?.lostAt === undefined ? undefined : following.lostAt + goneLimit(state),
   ];
   const prim = order(state, "prim");
   const judged = state.phase === "waiting" || state.phase === "following";

@@ -151,6 +151,18 @@ Deno.test("A link that breaks and comes back goes on where it was, in the same g
   }
 });
 
+Deno.test("When the link's network fails, the mirror goes on over another one in the same generation", () => {
+  const pair = createPair();
+  mirrored(pair);
+  pair.send("beta", { kind: "network-down" });
+  pair.run(300);
+  assert.ok(pair.events.some((e) => e.includes("its network has failed")));
+  assert.match(pair.status("alpha"), /^PRIM ready/);
+  assert.match(pair.status("beta"), /^SECOND ready/);
+  assert.equal(pair.nodes.alpha.disk.generation, 1);
+  sound(pair);
+});
+
 Deno.test("A secondary that lost its place says that it is outdated, and the primary goes on alone without a timeout", () => {
   const pair = createPair();
   mirrored(pair);

@@ -12,6 +12,8 @@ const longestPause = 5000;
 /** Pause after a refusal that only an operator, or a change of role, can lift. */
 const refusedPause = 1000;
 const busyPause = 100;
+/** A heartbeat that was under way when its sender died may arrive this much later. */
+const heartbeatMargin = 300;
 
 /** Phase `waiting`: the peer serves, and nothing speaks against following it. */
 export function startFollowing(d: Draft): void {
@@ -22,6 +24,7 @@ export function startFollowing(d: Draft): void {
     history: { generation: 0, id: "", ancestors: [] },
     revision: 0,
     retryAt: d.now,
+    lostAt: undefined,
     pause: firstPause,
     why: "",
   };
@@ -52,7 +55,19 @@ export function advanceFollowing(d: Draft): void {
   } else if (own.link === "confessing" && written) {
     own.link = "idle";
   }
+  if (own.lostAt !== undefined && own.lostAt + goneLimit(state) <= d.now) {
+    own.lostAt = undefined;
+    confess(d, `the link broke and cannot be made again while ${state.settings.peer} lives`);
+  }
   if (own.link === "idle" && own.retryAt <= d.now) dial(d, own);
+}
+
+/**
+ * A source that is still heard this long after the link broke has not died with it. It may not even
+ * know that the link is broken.
+ */
+export function goneLimit(state: ModuleState): number {
+  return state.settings.heartbeatTimeout + heartbeatMargin;
 }
 
 function dial(d: Draft, own: Following): void {
@@ -98,6 +113,7 @@ export function linkedAsSink(
   }
   own.session = session;
   own.history = history;
+  own.lostAt = undefined;
   d.actions.push({ kind: "attach", connection });
   if (state.record.copy === "good" && state.record.session === session && state.unbroken) {
     own.link = "synced";
@@ -163,7 +179,17 @@ export function sinkLost(d: Draft, reason: string): void {
   own.why = reason;
   if (own.link === "syncing" || own.link === "marking") pause(d, own);
   else own.retryAt = d.now;
+  if (own.link === "synced" || own.link === "noting") own.lostAt = d.now;
   own.link = "idle";
+}
+
+/**
+ * The connection's network has failed. The sink is the one that connects, so it takes another network
+ * without waiting for TCP to notice; the source holds its changes meanwhile and goes on with them.
+ */
+export function networkDown(d: Draft): void {
+  const own = d.state.following;
+  if (own && connected(own)) d.actions.push({ kind: "detach", reason: "its network has failed" });
 }
 
 function connected(own: Following): boolean {
@@ -198,6 +224,7 @@ export function confess(d: Draft, reason: string): void {
   const own = state.following;
   if (!own) return;
   if (connected(own)) d.actions.push({ kind: "detach", reason: "this copy is outdated" });
+  own.lostAt = undefined;
   own.link = "confessing";
   own.retryAt = d.now;
   own.revision = revision;

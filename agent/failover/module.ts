@@ -61,6 +61,8 @@ export interface Module {
   view(): ModuleView;
   onPeerView(view: PeerView): void;
   onPeerSilent(): void;
+  /** the network of this own address has failed, and the peer is heard over another one */
+  onNetworkDown(local: string): void;
   onHello(hello: Hello): HelloAnswer;
   onLink(link: LinkHandle, hello: Hello): void;
   /** Takes the definition that its file holds now; undefined: the file is gone. */
@@ -104,6 +106,7 @@ export function createModule(
   let owners: Owners | undefined;
   let inUse: OwnersInUse | undefined;
   let warnedInstance = "";
+  let linkAddress = "";
   const sessions = new WeakMap<Hello, string>();
   const links = new Map<number, LinkHandle>();
   const answers = new Map<number, (answer: Answer) => void>();
@@ -282,6 +285,7 @@ export function createModule(
     const link = links.get(connection);
     links.delete(connection);
     if (!link) return;
+    linkAddress = link.address;
     if (dataPath) dataPath.send({ kind: "link", link });
     else host.closeLink(link);
   }
@@ -440,6 +444,9 @@ export function createModule(
       feed({ kind: "peer", view: own && fromModuleView(own) });
     },
     onPeerSilent: () => feed({ kind: "peer-silent" }),
+    onNetworkDown(local) {
+      if (linkAddress === local) feed({ kind: "network-down" });
+    },
     onHello,
     onLink,
     define(next) {

@@ -140,6 +140,8 @@ export interface Following {
   /** the record that `marking`, `noting` and `confessing` wait for */
   revision: number;
   retryAt: number;
+  /** when the connection was lost over which this copy was in sync; undefined: it was not */
+  lostAt: number | undefined;
   /** current pause between attempts */
   pause: number;
   /** why there is no connection, a clause for the status; "" where that is not known */
@@ -246,6 +248,8 @@ export type Event =
   | { kind: "failed"; reason: string }
   | { kind: "link-lost"; role: "source" | "sink"; reason: string; lagging: boolean }
   | { kind: "ack-stalled"; owed: number }
+  /** The network that the connection runs over has failed by its heartbeats; another one works. */
+  | { kind: "network-down" }
   | { kind: "in-sync" }
   /** Source: the stream goes on over a new connection where the lost one broke off. */
   | { kind: "resumed" }
