@@ -4,6 +4,7 @@ import { inspectDirectories } from "./config/inspect.ts";
 import type { AgentConfig, ModuleConfig } from "./config/types.ts";
 import type { EventLevel } from "./events.ts";
 import { inUseText, mountSource } from "./failover/module.ts";
+import { notProtected } from "./failover/status.ts";
 import { compileExcludes } from "./mirror/exclude.ts";
 import type { Platform } from "./platform/platform.ts";
 
@@ -64,7 +65,7 @@ export function findWarnings(
     .map((f) => f.message);
   for (const { path } of module.mirror.directories) {
     const problem = platform.mountProblem(path);
-    if (problem) found.push(`not protected: ${problem}`);
+    if (problem) found.push(notProtected + problem);
   }
   const unmanaged = [
     module.application.start !== undefined || module.application.stop !== undefined

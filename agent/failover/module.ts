@@ -6,7 +6,6 @@
 import type { AgentConfig, ModuleConfig } from "../config/types.ts";
 import type { Control, Hello, HelloAnswer } from "../cluster/control.ts";
 import type { ModuleView, PeerView } from "../cluster/view.ts";
-import type { EventLevel } from "../events.ts";
 import type { ModuleStatus } from "../http/facade.ts";
 import type { LinkHandle, Report } from "../mirror/messages.ts";
 import { createStats, Stat } from "../mirror/stats.ts";
@@ -15,13 +14,13 @@ import type { ModuleRecord } from "../state/record.ts";
 import type { DataPath } from "./datapath.ts";
 import { decide, initialState } from "./decide.ts";
 import { viewOf } from "./describe.ts";
-import { compareOwners, type Owners, type OwnersInUse, parseOwners } from "./owners.ts";
+import { createLinks, type LinksHost } from "./links.ts";
 import { createStatHistory, type Definition, moduleStatus } from "./status.ts";
 import type { Action, Event, ModuleState, OrderKind, Settings } from "./types.ts";
-import { fromModuleView, parseHello, parseHistory, toModuleView } from "./view.ts";
+import { fromModuleView, toModuleView } from "./view.ts";
 
 /** What a module needs of its surroundings. */
-export interface ModuleHost {
+export interface ModuleHost extends LinksHost {
   agent: AgentConfig;
   node: string;
   /** undefined until the cluster link is up, and after it was closed */
@@ -35,12 +34,8 @@ export interface ModuleHost {
   /** what speaks against it, though it can be mirrored */
   findWarnings(module: ModuleConfig): string[];
   endMounts(source: string): string[];
-  closeLink(link: LinkHandle): void;
-  owners(): Promise<Owners>;
-  surveyOwners(directories: string[]): Promise<OwnersInUse>;
   /** monotonic milliseconds */
   now(): number;
-  event(level: EventLevel, module: string, text: string): void;
   seed: string;
   boot: string;
 }
@@ -100,17 +95,9 @@ export function createModule(
   let opening = 0;
   let timer: number | undefined;
   let requests = 0;
-  let connections = 0;
   let writing = false;
   let nextRecord: ModuleRecord | undefined;
-  let owners: Owners | undefined;
-  let inUse: OwnersInUse | undefined;
-  let warnedInstance = "";
-  let linkAddress = "";
-  const sessions = new WeakMap<Hello, string>();
-  const links = new Map<number, LinkHandle>();
   const answers = new Map<number, (answer: Answer) => void>();
-  const admissions = new Map<number, Extract<Action, { kind: "admit" }>["answer"]>();
   const idleWaiters: (() => void)[] = [];
   const stats = createStats();
   const figures = new Float64Array(stats);
@@ -130,6 +117,15 @@ export function createModule(
     boot: host.boot,
   });
   let state: ModuleState = initialState(settings(), record);
+
+  const links = createLinks({
+    host,
+    module: name,
+    node: host.node,
+    peer: () => state.settings.peer,
+    digest: () => config.digest,
+    feed,
+  });
 
   const queue: Event[] = [];
   let busy = false;
@@ -178,17 +174,17 @@ export function createModule(
       case "abort":
         return abort(action.reason);
       case "attach":
-        return attach(action.connection);
+        return attach(links.take(action.connection));
       case "detach":
         return dataPath?.send({ kind: "unlink", reason: action.reason });
       case "noted":
         return dataPath?.send({ kind: "sink-noted" });
       case "discard":
-        return discard(action.connection);
+        return links.discard(action.connection);
       case "dial":
-        return void dial(action.hello);
+        return void links.dial(action.hello);
       case "admit":
-        return void admissions.set(action.request, action.answer);
+        return links.admit(action);
       case "store":
         nextRecord = action.record;
         return void write();
@@ -281,78 +277,10 @@ export function createModule(
     }
   }
 
-  function attach(connection: number): void {
-    const link = links.get(connection);
-    links.delete(connection);
+  function attach(link: LinkHandle | undefined): void {
     if (!link) return;
-    linkAddress = link.address;
     if (dataPath) dataPath.send({ kind: "link", link });
     else host.closeLink(link);
-  }
-
-  function discard(connection: number): void {
-    const link = links.get(connection);
-    links.delete(connection);
-    if (link) host.closeLink(link);
-  }
-
-  async function dial(hello: Extract<Action, { kind: "dial" }>["hello"]): Promise<void> {
-    const control = host.control();
-    const refuse = (code: string, reason: string) => feed({ kind: "refused", code, reason });
-    if (!control) return queueMicrotask(() => refuse("", "the agent ends"));
-    owners ??= await host.owners();
-    const result = await control.dial(state.settings.peer, name, {
-      digest: config.digest,
-      role: "sink",
-      record: { ...hello, owners },
-    });
-    if (result.kind === "refused") return refuse(result.answer ?? "", result.reason);
-    const history = parseHistory(result.reply.record);
-    const { session } = result.reply.record;
-    if (!history || typeof session !== "string") {
-      host.closeLink(result.link);
-      return refuse("", `${state.settings.peer} answered what this version does not understand`);
-    }
-    const connection = ++connections;
-    links.set(connection, result.link);
-    feed({ kind: "link", connection, role: "sink", session, history });
-  }
-
-  function onHello(hello: Hello): HelloAnswer {
-    const { peer } = state.settings;
-    if (hello.node !== peer) {
-      return { accept: false, reason: `${hello.node} is no node of module ${name}` };
-    }
-    const said = parseHello(hello.record);
-    if (hello.role !== "sink" || !said) {
-      return { accept: false, reason: "the hello is none that this version understands" };
-    }
-    const request = ++requests;
-    feed({ kind: "hello", request, digest: hello.digest, hello: said });
-    const answer = admissions.get(request);
-    admissions.delete(request);
-    if (!answer) return { accept: false, code: "busy", reason: `${name} is busy on ${host.node}` };
-    if (!answer.accept) return { accept: false, code: answer.word, reason: answer.reason };
-    sessions.set(hello, answer.session);
-    warnOfOwners(hello);
-    return { accept: true, record: { ...answer.history, session: answer.session } };
-  }
-
-  function warnOfOwners(hello: Hello): void {
-    const theirs = parseOwners(hello.record.owners);
-    if (!theirs || !owners || !inUse || warnedInstance === hello.instance) return;
-    warnedInstance = hello.instance;
-    for (const text of compareOwners(owners, theirs, hello.node, inUse)) {
-      host.event("warning", name, text);
-    }
-  }
-
-  function onLink(link: LinkHandle, hello: Hello): void {
-    const session = sessions.get(hello);
-    if (session === undefined) return host.closeLink(link);
-    const connection = ++connections;
-    links.set(connection, link);
-    feed({ kind: "link", connection, role: "source", session });
   }
 
   /** One write at a time; of those that wait only the last one counts. */
@@ -377,8 +305,7 @@ export function createModule(
     try {
       const empty = await host.isEmpty(config);
       if (turn === opening) feed({ kind: "inspected", empty });
-      owners ??= await host.owners();
-      inUse = await host.surveyOwners(config.mirror.directories.map((d) => d.path));
+      await links.survey(config.mirror.directories.map((d) => d.path));
     } catch (error) {
       // Files that cannot be looked at are not to be replaced without a word.
       host.event(
@@ -445,10 +372,10 @@ export function createModule(
     },
     onPeerSilent: () => feed({ kind: "peer-silent" }),
     onNetworkDown(local) {
-      if (linkAddress === local) feed({ kind: "network-down" });
+      if (links.address() === local) feed({ kind: "network-down" });
     },
-    onHello,
-    onLink,
+    onHello: links.onHello,
+    onLink: links.onLink,
     define(next) {
       const before = definitionState();
       latest = next;

@@ -16,6 +16,9 @@ export interface StatHistory {
   clear(): void;
 }
 
+/** How a warning begins that the application does not see the mirror's mount. */
+export const notProtected = "not protected: ";
+
 export const sampleMs = 10_000;
 const samplesKept = 6;
 
@@ -49,6 +52,8 @@ export interface StatusSources {
 export function moduleStatus(sources: StatusSources): ModuleStatus {
   const { state, config, definition, warnings, stats, history, peer } = sources;
   const description = describe(state);
+  // What the application writes does not reach the mirror: nothing else is worth saying first.
+  const unseen = state.serving && warnings.find((text) => text.startsWith(notProtected));
   const notes = [...warnings];
   if (definition === "changed") {
     notes.push(
@@ -64,7 +69,7 @@ export function moduleStatus(sources: StatusSources): ModuleStatus {
     name: config.name,
     state: description.state,
     ready: description.ready,
-    reason: description.reason,
+    reason: unseen ?? description.reason,
     sync: description.sync,
     generation: state.record.generation,
     // Addresses and applications are not managed by this version: see the module's warnings.
