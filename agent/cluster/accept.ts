@@ -156,7 +156,8 @@ export function startAccepting(context: LinkContext, addresses: readonly IpAddre
   function begin(fd: number, source: string, local: string): void {
     makeRoom(source);
     const controller = new AbortController();
-    const done = serve(fd, source, local, controller).finally(() => pending.delete(entry));
+    const done = serve(fd, source, local, controller).catch(reportError)
+      .finally(() => pending.delete(entry));
     const entry: Pending = { source, controller, done };
     pending.add(entry);
   }

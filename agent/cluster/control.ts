@@ -346,6 +346,8 @@ export function createControl(options: ControlOptions): Control {
     let looked = -Infinity;
     let due = now();
     const beat = () => {
+      due = Math.max(due + options.heartbeat.interval, now());
+      timer = clock.setTimeout(beat, due - now());
       // What waits in the sockets is heard before anybody is judged silent.
       datagrams.receive();
       heartbeat.tick();
@@ -354,12 +356,10 @@ export function createControl(options: ControlOptions): Control {
         looked = now();
         addresses.look();
       }
-      due = Math.max(due + options.heartbeat.interval, now());
-      timer = clock.setTimeout(beat, due - now());
     };
     let timer = clock.setTimeout(() => {
-      if (encryption?.warning) onEvent(encryption.warning);
       beat();
+      if (encryption?.warning) onEvent(encryption.warning);
     }, 0);
     undo.push(() => clock.clearTimeout(timer));
 

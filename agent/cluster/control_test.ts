@@ -400,6 +400,31 @@ Deno.test("an agent that fails in its answer refuses, and nothing is left open",
   assert.equal(descriptors(), before);
 });
 
+Deno.test("an agent whose view or event fails is still heard, and hears", async () => {
+  const errors: string[] = [];
+  const onError = (event: ErrorEvent) => {
+    event.preventDefault();
+    errors.push(event.message);
+  };
+  globalThis.addEventListener("error", onError);
+  let broken = false;
+  const view = () => {
+    if (broken) throw new Error("a mistake in a view");
+    return [];
+  };
+  await withNodes({ view }, {}, async (alpha, beta) => {
+    await beta.event("peer-up");
+    broken = true;
+    await until(() => errors.length > 3, "mistakes");
+    broken = false;
+    const peer = () => beta.control.peers()[0];
+    await until(() => peer().viewMs! < 100 && peer().networks.every(({ up }) => up), "heartbeats");
+    assert(alpha.control.peers()[0].up);
+  });
+  globalThis.removeEventListener("error", onError);
+  assert.match(errors[0], /a mistake in a view/);
+});
+
 Deno.test("a closed control has ended its attempts, its connections and its descriptors", async () => {
   const before = descriptors();
   const at = port++;

@@ -98,7 +98,13 @@ export function createPoller(libc: Libc): Poller {
       for (let i = 0; i < polled.length; i++) {
         const revents = set.view.getInt16((i + 1) * pollfdBytes + 6, true);
         // A callback may have removed a later entry, whose descriptor may even be another one now.
-        if (revents !== 0 && entries.has(polled[i])) polled[i].ready(revents);
+        if (revents === 0 || !entries.has(polled[i])) continue;
+        try {
+          polled[i].ready(revents);
+        } catch (error) {
+          // A mistake in one callback is the program's to report; the others still wait.
+          reportError(error);
+        }
       }
       // Whoever was waiting goes on before the next poll, and mostly waits for the next thing.
       await null;

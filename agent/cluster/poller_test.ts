@@ -99,6 +99,33 @@ Deno.test("whoever is removed by another's callback is not called for a closed d
     for (const [, writer] of pipes) close(writer);
   }));
 
+Deno.test("a callback that throws is reported, and the others are called all the same", () =>
+  withPoller(async (poller) => {
+    const errors: string[] = [];
+    const onError = (event: ErrorEvent) => {
+      event.preventDefault();
+      errors.push(event.message);
+    };
+    globalThis.addEventListener("error", onError);
+    const pipes = [pipe(), pipe()];
+    let calls = 0;
+    const watches = [
+      poller.watch(pipes[0][0], POLLIN, () => {
+        watches[0].remove();
+        throw new Error("a mistake");
+      }),
+      poller.watch(pipes[1][0], POLLIN, () => {
+        watches[1].remove();
+        calls++;
+      }),
+    ];
+    for (const [, writer] of pipes) libc.sys.write(writer, memory.address, 1);
+    await until(() => calls === 1 && errors.length === 1, "both callbacks");
+    assert.match(errors[0], /a mistake/);
+    globalThis.removeEventListener("error", onError);
+    for (const ends of pipes) close(...ends);
+  }));
+
 Deno.test("hundreds of descriptors are waited for at once", () =>
   withPoller(async (poller) => {
     const pipes = Array.from({ length: 400 }, pipe);

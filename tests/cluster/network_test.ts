@@ -12,6 +12,9 @@ const needs = labNeeds.filter((need) => need !== "binary");
 const interval = 100;
 const timeout = 1000;
 const port = 9700;
+/** Where the modules of node.ts are cached; hosts have an environment of their own. */
+const denoDirectory = Deno.env.get("DENO_DIR") ??
+  `${Deno.env.get("XDG_CACHE_HOME") ?? `${Deno.env.get("HOME")}/.cache`}/deno`;
 
 interface Running extends RemoteNode {
   process: Process;
@@ -44,7 +47,8 @@ async function start(
     lab.directory,
     name,
     setup,
-    async (command, log) => process = await host.spawn(command, { log }),
+    async (command, log) =>
+      process = await host.spawn(command, { log, env: { DENO_DIR: denoDirectory } }),
   );
   return { ...remote, process: process! };
 }
