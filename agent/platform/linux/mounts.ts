@@ -117,7 +117,9 @@ export async function mountState(
   const late = new Promise<"hanging">((resolve) => {
     timer = setTimeout(() => resolve("hanging"), timeoutMs);
   });
-  const asked = Deno.lstat(path).then(
+  // A name that nobody has asked for yet: the attributes of `path` itself may stand in the kernel's
+  // cache, where they outlive the server.
+  const asked = Deno.lstat(`${path}/.understudy-${crypto.randomUUID()}`).then(
     () => "alive" as const,
     (error) => isDead(error) ? "dead" as const : "alive" as const,
   );
