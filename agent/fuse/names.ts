@@ -33,6 +33,7 @@ import {
   markTimes,
   prepareLink,
   prepareRename,
+  recordAttributes,
   recordExcluded,
   recordLink,
   recordMake,
@@ -42,7 +43,7 @@ import {
   type RenameEnds,
 } from "../mirror/record.ts";
 import { keepKnown, loseMirrored, publish, refreshExclusions } from "../mirror/publish.ts";
-import { headerSize } from "../mirror/frames.ts";
+import { headerSize, Mask } from "../mirror/frames.ts";
 import { roomForRequest } from "../mirror/stream.ts";
 import type { Job, Volume } from "../mirror/volume.ts";
 import { cacheFlags, putOpen } from "./data.ts";
@@ -609,6 +610,7 @@ function renameHere(m: Move, dir: number, newDir: number): number {
   if (mirrored) prepareRename(v, ends, index, other);
   if (replaces) beforeNameGoes(f, other, m.otherLeft);
   if (m.left > 0) beforeNameGoes(f, index, m.left);
+  if (m.flags & WHITEOUT) asCaller(f, f.umask); // whose the whiteout will be
   const r = v.libc.sys.renameat2(
     dir,
     f.request.address + ends.nameAt,
@@ -643,8 +645,9 @@ function recordWhiteout(m: Move): void {
   const made = lookupName(v, v.inodes, parent, bytes, nameAt, nameLength, address + nameAt);
   if (made <= 0 || !isBound(v, parent)) return;
   if (!m.toExcluded) {
-    // The sink's rename has made it, too.
+    // The sink's rename has made it, too, but not as the caller's.
     ensureBound(v, made);
+    recordAttributes(v, made, Mask.owner | Mask.mode);
     markTimes(v, made);
   } else recordMake(v, parent, bytes, nameAt, nameLength, made, S.IFCHR, 0, 0, 0, undefined);
 }
@@ -729,6 +732,7 @@ function renameIntoMirror(m: Move): void {
       const to = openInode(t, v.libc, ends.newParent, false);
       if (from < 0 || to < 0) return Math.min(from, to);
       if (goes > 0) beforeNameGoes(f, goes, exchange ? Math.max(links, 1) : links);
+      if (m.flags & WHITEOUT) asCaller(f, f.umask);
       const r = v.libc.sys.renameat2(
         from,
         f.request.address + ends.nameAt,
