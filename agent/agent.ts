@@ -107,7 +107,6 @@ async function runConfigured(config: AgentConfig, flag: string | undefined): Pro
 
 interface Running {
   registry: Registry;
-  control: Control;
 }
 
 /** Starts everything; what is to be undone in the end, in reverse order, goes to `undo`. */
@@ -142,14 +141,9 @@ async function start(
   };
   const registry = createRegistry({ config, node, host, events });
   undo.push(() => registry.close());
-  const facade = createFacade({ node, registry, events, control: () => control });
-  const app = createApp(facade, token);
-  const http = serve(app, config.http.listen, (error) => events.add("error", "", `HTTP: ${error}`));
-  undo.push(() => http.close());
-
   // The peer must not hear of this node before it can say what its modules are.
   await registry.reload();
-  control = createControl({
+  const opened = createControl({
     libc,
     node,
     nodes: config.nodes,
@@ -171,23 +165,28 @@ async function start(
       else host.closeLink(link);
     },
   });
-  undo.push(async () => {
-    const open = control;
+  control = opened;
+  undo.push(() => {
     control = undefined;
-    await open?.close();
+    return opened.close();
   });
-  if (control.encryption === "relay") {
+  if (opened.encryption === "relay") {
     events.add("info", "", "OpenSSL was not found: the links use Deno's own TLS, which is slower");
   }
-  undo.push(() => leaveModules(registry, events, () => control));
-  registry.watch();
+  const app = createApp(createFacade({ node, registry, events, control: () => control }), token);
+  const http = serve(app, config.http.listen, (error) => events.add("error", "", `HTTP: ${error}`));
+  undo.push(() => http.close());
+  events.add("info", "", `listening on ${config.http.listen}`);
+
+  // Nothing was touched up to here: whatever fails above leaves the directories as they are.
+  undo.push(() => leaveModules(registry, events, opened));
+  registry.start();
   const sampling = setInterval(() => {
     for (const module of registry.list()) module.sample();
   }, sampleMs);
   undo.push(() => clearInterval(sampling));
   undo.push(serveManager(platform));
-  events.add("info", "", `listening on ${config.http.listen}`);
-  return { registry, control };
+  return { registry };
 }
 
 /** Only one agent may use a state directory. */
@@ -301,7 +300,7 @@ function untilTold({ registry }: Running, events: EventLog): Promise<string> {
 async function leaveModules(
   registry: Registry,
   events: EventLog,
-  control: () => Control | undefined,
+  control: Control,
 ): Promise<void> {
   registry.close();
   let timer: number | undefined;
@@ -314,7 +313,7 @@ async function leaveModules(
     events.add("error", "", `${names} did not end within ${leaveLimit / 1000} s`);
   }
   clearTimeout(timer);
-  control()?.announce();
+  control.announce();
   await new Promise((resolve) => setTimeout(resolve, lastWordsMs));
 }
 

@@ -18,10 +18,10 @@ export interface Registry {
   find(name: string): Module | undefined;
   /** mistakes in module files, and records that cannot be used */
   problems(): { file: string; message: string }[];
-  /** Reads the directory now. */
+  /** Reads the directory now. Modules that are new are made, and started once {@link start} was called. */
   reload(): Promise<void>;
-  /** Looks at the directory from now on. */
-  watch(): void;
+  /** Starts the modules, and looks at the directory from now on. */
+  start(): void;
   close(): void;
 }
 
@@ -41,6 +41,7 @@ export function createRegistry(options: RegistryOptions): Registry {
   let problems: { file: string; message: string }[] = [];
   let signature: string | undefined;
   let timer: number | undefined;
+  let started = false;
   let closed = false;
   let reloading: Promise<void> = Promise.resolve();
 
@@ -65,7 +66,7 @@ export function createRegistry(options: RegistryOptions): Registry {
         if (closed) return;
         const module = createModule(host, definition, record);
         modules.set(definition.name, module);
-        module.load();
+        if (started) module.load();
       } catch (error) {
         const { message } = error as Error;
         if (!problems.some((p) => p.message === message)) {
@@ -130,7 +131,11 @@ export function createRegistry(options: RegistryOptions): Registry {
         signature = await directorySignature(config.modules_dir);
         await readDirectory();
       }),
-    watch: next,
+    start() {
+      started = true;
+      for (const module of modules.values()) module.load();
+      next();
+    },
     close() {
       closed = true;
       clearTimeout(timer);

@@ -77,16 +77,11 @@ labTest(
   async (lab) => {
     const { host } = await serveAlone(lab);
     const other = "/etc/other.toml";
-    const text = (await host.run(["cat", configFile])).stdout;
-    await host.run(["tee", other], {
-      stdin:
-        text.replace(stateDirectory, "/var/other").replace("[cluster]", "[cluster]\nport = 9800") +
-        '\n[http]\nlisten = "127.0.0.1:9011"\n'.replace("[http]\n", ""),
-      check: false,
-    });
-    await host.run(
-      `sed -i 's/^token_file/listen = "127.0.0.1:9011"\\ntoken_file/; /^listen = .*9011.*$/{x;s/^/x/;/^xx/{x;d};x}' ${other}`,
-    );
+    const text = (await host.run(["cat", configFile])).stdout
+      .replace(stateDirectory, "/var/other")
+      .replace("[cluster]", "[cluster]\nport = 9800")
+      .replace("[http]", '[http]\nlisten = "127.0.0.1:9011"');
+    await host.run(["tee", other], { stdin: text });
     const second = await host.startAgent({ config: other, wait: false });
     const status = await waitFor("the second agent refuses the module", async () => {
       const answer = await host.http("/status", { address: "127.0.0.1:9011" });
@@ -254,8 +249,20 @@ labTest(
     assert.equal(openSecret.code, 1);
     assert.match(openSecret.stderr, /mode 0644.*chmod 600/);
     await host.run(["chmod", "600", `${configDirectory}/cluster.key`]);
-    const listener = await host.spawn(["bash", "-c", "exec nc -l 127.0.0.1 9010 || exec sleep 0"]);
-    void listener;
+    for (const [port, what] of [[9700, /9700/], [9010, /127\.0\.0\.1:9010.*taken/]] as const) {
+      const script = `import socket, time; s = socket.socket(); s.bind(("0.0.0.0", ${port})); ` +
+        `s.listen(); time.sleep(60)`;
+      const listener = await host.spawn(["python3", "-c", script]);
+      await waitFor("the port is taken", async () => {
+        return (await host.run(["ss", "-ltn"])).stdout.includes(`:${port} `);
+      });
+      const taken = await start("--node", "alpha");
+      assert.equal(taken.code, 1);
+      assert.match(taken.stderr, what);
+      assert.equal(await fuseMounts(host), "");
+      listener.kill("SIGKILL");
+      await listener.status;
+    }
     await host.run(`sed -i 's/^addresses/adresses/' ${configFile}`);
     const wrongKey = await start();
     assert.equal(wrongKey.code, 1);
@@ -290,3 +297,20 @@ labTest("A state directory of another node is recognised", alone, async (lab) =>
   assert.match(said, /it was written by node "alpha": a state directory belongs to one node only/);
   assert.equal(await fuseMounts(lab.beta), "");
 });
+
+labTest(
+  "An agent whose mounts are not seen outside says first that nothing is protected",
+  alone,
+  async (lab) => {
+    const host = await configure(lab);
+    // As a hardened service would have it: its mount namespace receives, and sends nothing back.
+    await host.run(["mount", "--make-rshared", "/"]);
+    const slave = ["unshare", "--mount", "--propagation", "slave"];
+    await host.spawn([...slave, binary, "agent", "--config", configFile, "--node", "alpha"]);
+    await waitFor("the agent answers", async () => (await host.http("/healthz")).status === 200);
+    await host.waitState(module, "WAIT", { ready: false });
+    await host.cli("prim", module);
+    const { reason } = await host.waitState(module, "ALONE");
+    assert.match(reason, /^not protected: The agent runs in a mount namespace of its own/);
+  },
+);
