@@ -1,3 +1,4 @@
+// test-deadline: 600s
 import assert from "node:assert/strict";
 import { labTest } from "../lab/lab.ts";
 import type { Mode } from "./model.ts";
