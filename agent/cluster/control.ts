@@ -16,7 +16,7 @@ import type { Hello } from "./hello.ts";
 import type { Side } from "./handshake.ts";
 import { type ClusterKeys, deriveKeys } from "./keys.ts";
 import type { LinkContext, Network } from "./links.ts";
-import { createTlsContext, freeTlsContext, openOpenSsl } from "./openssl.ts";
+import { freeTlsContext, openTlsContext } from "./openssl.ts";
 import { maxNetworks, nonceBytes } from "./packet.ts";
 import { createPoller } from "./poller.ts";
 import { createRelay } from "./relay.ts";
@@ -232,7 +232,7 @@ function chooseTls(
   let why = "it was not asked for";
   if (tls !== "relay") {
     try {
-      const context = createTlsContext(openOpenSsl(), identity);
+      const context = openTlsContext(identity);
       return {
         name: "openssl",
         warning: undefined,

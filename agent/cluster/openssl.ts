@@ -149,12 +149,16 @@ export interface TlsContext {
 
 /**
  * Loads OpenSSL 3 for the calling thread. Throws {@link ClusterError} where it is missing: then
- * {@link ./relay.ts} does the work.
+ * relay.ts does the work.
+ *
+ * @param libraries file names of libssl and libcrypto; replaced in tests
  */
-export function openOpenSsl(): OpenSsl {
+export function openOpenSsl(
+  [libssl, libcrypto]: [string, string] = ["libssl.so.3", "libcrypto.so.3"],
+): OpenSsl {
   try {
-    const ssl = Deno.dlopen("libssl.so.3", sslSymbols);
-    const crypto = Deno.dlopen("libcrypto.so.3", cryptoSymbols);
+    const ssl = Deno.dlopen(libssl, sslSymbols);
+    const crypto = Deno.dlopen(libcrypto, cryptoSymbols);
     return {
       ssl: ssl.symbols as unknown as Calls<typeof sslSymbols>,
       crypto: crypto.symbols as unknown as Calls<typeof cryptoSymbols>,
@@ -166,7 +170,7 @@ export function openOpenSsl(): OpenSsl {
     };
   } catch (error) {
     throw new ClusterError(
-      `OpenSSL 3 (libssl.so.3 and libcrypto.so.3) cannot be loaded: ${
+      `OpenSSL 3 (${libssl} and ${libcrypto}) cannot be loaded: ${
         error instanceof Error ? error.message : error
       }. Install it (Debian: libssl3, Red Hat: openssl-libs)`,
     );
@@ -200,9 +204,8 @@ function fail(openssl: OpenSsl, action: string): never {
   throw new ClusterError(
     `OpenSSL cannot ${action}: ${
       takeFailure(openssl).text
-    }. If this system's cryptographic policy ` +
-      `forbids Ed25519 or X25519 (FIPS mode does), set encryption = "off" on all nodes and keep ` +
-      `the link on a private network`,
+    }. This system's cryptographic policy may ` +
+      `forbid Ed25519 or X25519, as FIPS mode does`,
   );
 }
 
@@ -224,7 +227,7 @@ function parse(
 }
 
 /** Makes a context for mutual TLS 1.3 between holders of this identity, and nobody else. */
-export function createTlsContext(openssl: OpenSsl, identity: Identity): TlsContext {
+function createTlsContext(openssl: OpenSsl, identity: Identity): TlsContext {
   const { ssl, crypto, scratch } = openssl;
   const context = Number(ssl.SSL_CTX_new(Number(ssl.TLS_method())));
   if (context === 0) fail(openssl, "start");
@@ -265,6 +268,17 @@ export function createTlsContext(openssl: OpenSsl, identity: Identity): TlsConte
   }
   ssl.SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, 0);
   return { openssl, context, certificate };
+}
+
+/** Loads OpenSSL and makes a context; nothing is left open where that fails. */
+export function openTlsContext(identity: Identity): TlsContext {
+  const openssl = openOpenSsl();
+  try {
+    return createTlsContext(openssl, identity);
+  } catch (error) {
+    openssl.close();
+    throw error;
+  }
 }
 
 /** Frees a context, and the tables it came from. Connections made from it live on: each holds a reference. */

@@ -200,7 +200,7 @@ export function createAttacker({ libc, poller, tls, keys, target, from, peer }: 
   }
 
   /** A message with its length and a valid tag. */
-  function message(key: Uint8Array, body: Uint8Array): Uint8Array {
+  function message(key: Uint8Array, body: Uint8Array): Uint8Array<ArrayBuffer> {
     const head = new Uint8Array(4);
     new DataView(head.buffer).setUint32(0, body.length);
     const tag = createHmac("sha256", key).update("understudy 1 message dial\0")
@@ -318,6 +318,11 @@ export function createAttacker({ libc, poller, tls, keys, target, from, peer }: 
         const proven = await prove(wire);
         count("proven");
         const body = message(proven.key, changedHello(generator));
+        if (generator.chance(0.1)) {
+          // A length that is not the message's.
+          const length = generator.pick([0, 1, 65_536, 65_537, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 1]);
+          new DataView(body.buffer).setUint32(0, length);
+        }
         await wire.write(generator.chance(0.7) ? body : generator.mutate(body));
         await untilClosed(wire);
       }),

@@ -9,7 +9,7 @@ import { createControl } from "../../agent/cluster/control.ts";
 import { openChannel } from "../../agent/cluster/channel.ts";
 import { deriveKeys, parseSecret } from "../../agent/cluster/keys.ts";
 import { createPoller } from "../../agent/cluster/poller.ts";
-import { createTlsContext, freeTlsContext, openOpenSsl } from "../../agent/cluster/openssl.ts";
+import { freeTlsContext, openTlsContext } from "../../agent/cluster/openssl.ts";
 import { withTempDir } from "../lib/temp.ts";
 import { waitFor } from "../lib/wait.ts";
 import { createAttacker, type Target } from "./attacker.ts";
@@ -65,7 +65,7 @@ for (const encryption of ["on", "off"] as const) {
       const secret = parseSecret(secretText, "test");
       const keys = deriveKeys(secret);
       const poller = createPoller(libc);
-      const tls = createTlsContext(openOpenSsl(), keys.identity);
+      const tls = openTlsContext(keys.identity);
       const beta = createControl({
         ...common,
         libc,
@@ -99,8 +99,11 @@ for (const encryption of ["on", "off"] as const) {
 
       async function attack(from: number, to: number): Promise<void> {
         let next = from;
+        let ended = false;
+        process!.status.then(() => ended = true);
         await Promise.all(Array.from({ length: concurrency }, async () => {
           while (next < to) {
+            assert(!ended, `the agent has ended after stream ${next - 1}`);
             const number = next++;
             // Each stream has a seed of its own: it does not depend on the order in which they end.
             await attacker.stream(createGenerator(seed + number));

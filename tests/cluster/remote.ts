@@ -76,7 +76,8 @@ export async function startRemoteNode(
   return {
     async ask(command, timeout = 10_000) {
       const id = next++;
-      const pipe = await Deno.open(commands, { write: true });
+      // For reading too: it would wait for a reader otherwise, also where that is dead.
+      const pipe = await Deno.open(commands, { read: true, write: true });
       await pipe.write(new TextEncoder().encode(JSON.stringify({ ...command, id }) + "\n"));
       pipe.close();
       return await waitFor(`${name} to answer ${command.kind}`, () => {
