@@ -74,7 +74,7 @@ Deno.test("Modules are made first and touched only when they are started", () =>
     files.modules = [definition("b"), definition("a")];
     await registry.reload();
     assert.deepEqual(registry.list().map((m) => m.name), ["a", "b"]);
-    assert.deepEqual(opened, []);
+    assert.equal(opened.length, 0);
     registry.start();
     await Promise.resolve();
     assert.deepEqual(opened, ["b", "a"]);
