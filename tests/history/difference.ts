@@ -17,8 +17,8 @@ import {
   type Model,
   type Node,
   type Unsynced,
-  writerOf,
 } from "./model.ts";
+import { writerOf } from "./payload.ts";
 
 /** A write in flight: the bytes from `offset` may be new up to any point, and as before after it. */
 export interface PartialWrite {

@@ -9,7 +9,8 @@
 
 import { bytePath, openFiles, OpenFlag } from "../lab/files.ts";
 import { markName, topOf } from "./generate.ts";
-import { markBytes, type Mode } from "./model.ts";
+import type { Mode } from "./model.ts";
+import { markBytes } from "./payload.ts";
 import { createProgressLog, maxMarks, readProgress } from "./progress.ts";
 import { pause } from "../lib/wait.ts";
 

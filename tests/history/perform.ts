@@ -2,8 +2,9 @@
 
 import { allocate, type Memory } from "../../agent/platform/linux/libc.ts";
 import { bytePath, currentDirectory, openFiles, OpenFlag } from "../lab/files.ts";
-import { handleCount, markBytes, type Model, payload } from "./model.ts";
+import { handleCount, type Model } from "./model.ts";
 import type { Operation, Place } from "./operation.ts";
+import { markBytes, payload } from "./payload.ts";
 
 export interface Failure {
   errno: number;
