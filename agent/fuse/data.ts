@@ -4,7 +4,7 @@ import { allocate } from "../platform/linux/libc.ts";
 import { statFd, statInode, statMode, statSize } from "../mirror/backing.ts";
 import { headerSize, Mask, maxPayload } from "../mirror/frames.ts";
 import { Flag, openInode } from "../mirror/inodes.ts";
-import { storeMode } from "../mirror/metadata.ts";
+import { despiteLocks, storeMode } from "../mirror/metadata.ts";
 import {
   ensureBound,
   isMirrored,
@@ -15,7 +15,8 @@ import {
   recordWrite,
 } from "../mirror/record.ts";
 import { Stat } from "../mirror/stats.ts";
-import { FOPEN, In, OPEN_KILL_SUIDGID, outHeader, WRITE_KILL_SUIDGID } from "./protocol.ts";
+import { FOPEN, In, OPEN_KILL_SUIDGID, outHeader, WRITE_CACHE } from "./protocol.ts";
+import { WRITE_KILL_SUIDGID } from "./protocol.ts";
 import { refreshAttributes } from "./invalidate.ts";
 import {
   type ColdRead,
@@ -232,14 +233,14 @@ export function write(f: Server): void {
   const flags = f.words[15];
   if (offset > maxOffset) return replyResult(f, -Errno.EFBIG);
   if (misaligned(f, offset, size)) return replyResult(f, -Errno.EINVAL);
-  const fd = openInode(v.inodes, v.libc, index, true);
-  if (fd < 0) return replyResult(f, fd);
-  const data = v.stream.memory.address + v.stream.tail + headerSize;
-  let n = v.libc.sys.pwrite(fd, data, size, offset);
+  let n = writeHere(f, index, size, offset);
+  if (n === -Errno.EPERM && flags & WRITE_CACHE) {
+    // Pages that were written to before the file was locked reach the disk all the same.
+    n = despiteLocks(v, v.inodes, index, () => writeHere(f, index, size, offset));
+  }
   if (n < 0) {
-    const error = v.libc.errno();
-    if (error === Errno.EIO) f.failing = `writing inode ${index}: Input/output error`;
-    return replyResult(f, -error);
+    if (n === -Errno.EIO) f.failing = `writing inode ${index}: Input/output error`;
+    return replyResult(f, n);
   }
   if (v.sabotage !== "" && sabotageWrite(f)) n = size;
   else recordWrite(v, index, offset, n);
@@ -248,6 +249,16 @@ export function write(f: Server): void {
   f.outWords[i] = n;
   f.outWords[i + 1] = 0;
   reply(f, 8);
+}
+
+/** Writes what stands in the ring; the number of bytes, or -errno. */
+function writeHere(f: Server, index: number, size: number, offset: number): number {
+  const { v } = f;
+  const fd = openInode(v.inodes, v.libc, index, true);
+  if (fd < 0) return fd;
+  const data = v.stream.memory.address + v.stream.tail + headerSize;
+  const n = v.libc.sys.pwrite(fd, data, size, offset);
+  return n < 0 ? -v.libc.errno() : n;
 }
 
 /** Test builds: leaves a write out of the stream now and then. */

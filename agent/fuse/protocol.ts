@@ -113,6 +113,7 @@ export const FATTR = {
 /** open_flags of struct fuse_open_out. */
 export const FOPEN = { DIRECT_IO: 1, KEEP_CACHE: 2, CACHE_DIR: 8 } as const;
 /** write_flags of struct fuse_write_in. */
+export const WRITE_CACHE = 1;
 export const WRITE_KILL_SUIDGID = 4;
 /** open_flags of struct fuse_open_in and fuse_create_in. */
 export const OPEN_KILL_SUIDGID = 1;

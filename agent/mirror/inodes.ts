@@ -32,6 +32,8 @@ export const Flag = {
   symlink: 128,
   /** its recorded name is gone although others remain (hard links) */
   nameless: 256,
+  /** content was shifted within the file (fallocate's collapse and insert) while it was being compared */
+  shifted: 1024,
   /** the descriptor for writing only appends: the inode is append-only */
   appends: 512,
 } as const;

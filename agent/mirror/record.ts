@@ -18,7 +18,13 @@ import {
   pathOf,
   reachInode,
 } from "./inodes.ts";
-import { loadInodeFlags, loadXattrs, readXattr, xattrNamesAt } from "./metadata.ts";
+import {
+  loadInodeFlags,
+  loadXattrs,
+  lockingInodeFlags,
+  readXattr,
+  xattrNamesAt,
+} from "./metadata.ts";
 import { Stat } from "./stats.ts";
 import { begin, commit, reserve } from "./stream.ts";
 import type { Volume } from "./volume.ts";
@@ -441,6 +447,9 @@ export function recordAllocate(
   v.stream.memory.view.setFloat64(at + F.offset, offset, true);
   v.stream.memory.view.setFloat64(at + F.allocateLength, length, true);
   v.stream.words[(at + F.allocateMode) >>> 2] = mode;
+  if (!v.complete && mode & (FALLOC.COLLAPSE_RANGE | FALLOC.INSERT_RANGE)) {
+    if (v.inodes.content[index] === Content.syncing) v.inodes.flags[index] |= Flag.shifted;
+  }
   finish(v, at, 0, v.sync === "write");
   markTimes(v, index);
 }
@@ -529,6 +538,14 @@ export function recordInodeFlags(v: Volume, index: number): void {
   const at = begin(v.stream, Op.inodeFlags, index, 0);
   v.stream.words[(at + F.inodeFlags) >>> 2] = flags;
   finish(v, at, 0, true);
+}
+
+/** Sends the inode flags that new entries of a directory inherit. */
+export function emitInheritedFlags(v: Volume, index: number): void {
+  const flags = loadInodeFlags(v, index) & ~lockingInodeFlags;
+  const at = begin(v.stream, Op.inodeFlags, index, 0);
+  v.stream.words[(at + F.inodeFlags) >>> 2] = flags;
+  commit(v.stream, at);
 }
 
 /** An fsync that the sink carries out too. Returns false where it does not concern the sink. */

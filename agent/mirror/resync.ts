@@ -22,16 +22,27 @@ import {
   emitEnsure,
   emitFileEnd,
   emitHole,
+  emitInheritedFlags,
   emitReserved,
   emitXattrs,
   isBound,
   putAttributes,
   recordAttributes,
+  scheduleContent,
 } from "./record.ts";
 import { Stat } from "./stats.ts";
 import { begin, commit, roomForRequest } from "./stream.ts";
 import type { Job, Volume } from "./volume.ts";
-import { hashZone, isData, mapHoles, pageSize, readZones, type ZoneReader } from "./zones.ts";
+import { reservedStretches } from "./layout.ts";
+import {
+  hashZone,
+  isData,
+  mapHoles,
+  mapReserved,
+  pageSize,
+  readZones,
+  type ZoneReader,
+} from "./zones.ts";
 
 /** Offers that the sink has not answered yet, at most: it bounds how much it has to read at once. */
 const offersAhead = 256;
@@ -65,6 +76,8 @@ interface Comparison {
   offered: boolean;
   /** bytes that are data, in whole pages */
   data: number;
+  /** where space was reserved without data when the comparison began: see `reservedStretches` */
+  reserved: number[];
 }
 
 export interface Want {
@@ -126,6 +139,7 @@ function* compareAll(r: Resync): Job {
     while (!roomForRequest(v.stream)) yield false;
     t.bound[root] = v.stream.epoch;
     recordAttributes(v, root, Mask.mode | Mask.owner, false);
+    emitInheritedFlags(v, root);
     // Its inode flags and times come when its entries have come.
     emitXattrs(v, root, loadXattrs(v, root));
     t.lookups[root]++;
@@ -251,7 +265,9 @@ function* offerFile(r: Resync, index: number): Job {
   const t = v.inodes;
   t.content[index] = Content.syncing;
   t.pins[index]++;
-  const state = { open: 0, offered: false, data: 0 };
+  const opened = openInode(t, v.libc, index, false);
+  const reserved = opened < 0 ? [] : reservedStretches(v, opened);
+  const state = { open: 0, offered: false, data: 0, reserved };
   r.files.set(index, state);
   const piece = zoneSize * zonesPerOffer;
   for (let offset = 0;; offset += piece) {
@@ -268,6 +284,7 @@ function* offerFile(r: Resync, index: number): Job {
     if (fd === -Errno.ESTALE) break;
     if (fd < 0) throw unreadable(r, index, "open", fd);
     mapHoles(v, r.zones, fd, offset, length);
+    mapReserved(r.zones, reserved, r.zones.data.bytes, offset, length);
     for (let page = 0; page * pageSize < length; page++) {
       if (r.zones.pages[page]) state.data += pageSize;
     }
@@ -354,6 +371,13 @@ function sendZone(r: Resync, index: number, offset: number): boolean {
   const length = Math.min(zoneSize, statSize(v) - offset);
   if (length <= 0) return true;
   mapHoles(v, r.zones, fd, offset, length);
+  const reserved = r.files.get(index)?.reserved ?? [];
+  if (reserved.length > 0) {
+    const { list } = v.scratch;
+    const got = v.libc.sys.pread(fd, list.address, length, offset);
+    if (got < 0) throw unreadable(r, index, "read", -v.libc.errno());
+    mapReserved(r.zones, reserved, list.bytes, offset, got);
+  }
   const pages = Math.ceil(length / pageSize);
   for (let page = 0; page < pages;) {
     const data = isData(r.zones, 0, page);
@@ -381,7 +405,13 @@ function settle(r: Resync, index: number): void {
   if (!state?.offered || state.open > 0) return;
   r.files.delete(index);
   const t = v.inodes;
-  if (isLive(t, index)) {
+  if (isLive(t, index) && t.flags[index] & Flag.shifted) {
+    // Zones have changed places under the comparison: what was asked for may have moved away.
+    t.flags[index] &= ~Flag.shifted;
+    t.content[index] = Content.unsynced;
+    t.pins[index]--;
+    scheduleContent(v, index);
+  } else if (isLive(t, index)) {
     // Writing the zones has taken file capabilities away, as writing does.
     const names = loadXattrs(v, index);
     if (names > 0 && isBound(v, index)) emitXattrs(v, index, names);

@@ -50,8 +50,8 @@ export interface Sink {
   hidden: Set<number>;
   /** names of directories under comparison that the source has not confirmed yet */
   listings: Map<number, Set<string>>;
-  /** the inode whose reserved space the source has just told of */
-  reserved: number;
+  /** the space that the source has just told to be reserved in a file, in effect at the file's end */
+  reserved: { index: number; stretches: number[] };
   zones: ZoneReader;
   hashSeed: bigint;
   /** reports the end of a resync to the agent, which notes it durably */
@@ -92,7 +92,7 @@ export function createSink(v: Volume, zones: ZoneReader, checksums: boolean): Si
     notedSession: 0,
     hidden: new Set(),
     listings: new Map(),
-    reserved: 0,
+    reserved: { index: 0, stretches: [] },
     zones,
     hashSeed: 0n,
     inSync: () => {},

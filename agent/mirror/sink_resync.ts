@@ -5,7 +5,7 @@
 import { Errno, S, Statx } from "../platform/linux/constants.ts";
 import { handleOf, statFd, statInode, statLinks, statMode } from "./backing.ts";
 import { statBlocks, statName, statSize } from "./backing.ts";
-import { layoutSlack, reserveStretches } from "./layout.ts";
+import { layoutSlack, reservedStretches, reserveStretches } from "./layout.ts";
 import {
   applyAttributes,
   bindName,
@@ -33,7 +33,7 @@ import {
   xattrNamesAt,
 } from "./metadata.ts";
 import { answer, endAnswer, pauseOutdated, reachSync, resetSink, type Sink } from "./sink.ts";
-import { hashZone, mapHoles, readZones } from "./zones.ts";
+import { hashZone, mapHoles, mapReserved, readZones } from "./zones.ts";
 
 export function applyResync(
   s: Sink,
@@ -138,10 +138,12 @@ function applyEnsure(s: Sink, identity: Identity, index: number, at: number): nu
   } else {
     const bound = bindName(s, index, parent, nameAt, length, dir, name);
     if (bound < 0) return bound;
-    const unlocked = unlock(s, index);
-    if (unlocked < 0) return unlocked;
     statInode(s.v, s.t, index);
   }
+  // What its entries inherit; those that lock it come when it has been compared.
+  const flags = u32(s, at, F.inodeFlags) & ~lockingInodeFlags;
+  const set = storeInodeFlags(s.v, s.t, index, flags);
+  if (set < 0) return set;
   if (!(u16(s, at, F.flags) & FrameFlag.hasXattrs)) {
     const r = removeXattrs(s, index, new Set());
     if (r < 0) return r;
@@ -276,6 +278,7 @@ function applyOffer(s: Sink, index: number, at: number): number {
       mapHoles(s.v, s.zones, fd, offset, length);
       const read = readZones(s.v, s.zones, fd, offset, length);
       if (read < 0) return read;
+      mapReserved(s.zones, reservedStretches(s.v, fd), s.zones.data.bytes, offset, read);
     }
     for (let i = 0; i < count; i++) {
       const theirs = s.in.view.getBigUint64(at + headerSize + i * 8, true);
@@ -294,19 +297,16 @@ function applyOffer(s: Sink, index: number, at: number): number {
   return 0;
 }
 
-/** Reserves the space in a file that the source's has. */
+/** Notes the space to be reserved: the file must have its size first. */
 function applyReserved(s: Sink, index: number, at: number): number {
-  if (!isLive(s.t, index)) return 0;
   const count = u32(s, at, F.count);
   if (headerSize + count * 16 > u32(s, at, F.length)) return -Errno.EPROTO;
-  const fd = openInode(s.t, s.v.libc, index, true);
-  if (fd < 0) return fd;
-  s.reserved = index;
   const stretches: number[] = [];
   for (let i = 0; i < count * 2; i++) {
     stretches.push(s.in.view.getFloat64(at + headerSize + i * 8, true));
   }
-  return reserveStretches(s.v, fd, stretches);
+  s.reserved = { index, stretches };
+  return 0;
 }
 
 /** Size, times and inode flags as they are at the source: the file is equal now. */
@@ -320,9 +320,11 @@ function applyFileEnd(s: Sink, index: number, at: number): number {
     const size = f64(s, at, F.size);
     const occupied = statBlocks(s.v) * 512;
     if (statSize(s.v) !== size && s.v.libc.sys.ftruncate(fd, size) < 0) return -s.v.libc.errno();
-    // Where the source has reserved space it has said so just before.
-    if (s.reserved !== index && occupied > u32(s, at, F.occupied) * 4096 + layoutSlack) {
-      const r = reserveStretches(s.v, fd, []);
+    const { reserved } = s;
+    const told = reserved.index === index;
+    if (told) s.reserved = { index: 0, stretches: [] };
+    if (told || occupied > u32(s, at, F.occupied) * 4096 + layoutSlack) {
+      const r = reserveStretches(s.v, fd, told ? reserved.stretches : []);
       if (r < 0) return r;
     }
     s.changed(index, 0, 0);

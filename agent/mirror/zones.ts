@@ -9,6 +9,35 @@ import xxhash from "xxhash-wasm";
 export const pageSize = 4096;
 const pagesPerZone = zoneSize / pageSize;
 
+/** Whether `length` bytes from `at` on are all zero. */
+function isZero(bytes: Uint8Array, at: number, length: number): boolean {
+  for (let i = at; i < at + length; i++) if (bytes[i] !== 0) return false;
+  return true;
+}
+
+/**
+ * Space that is reserved shows as data once somebody has read it (its pages are in memory then): takes such
+ * pages out of the map. `bytes` holds what was read at `offset`, `reserved` is from `reservedStretches`.
+ */
+export function mapReserved(
+  reader: ZoneReader,
+  reserved: number[],
+  bytes: Uint8Array,
+  offset: number,
+  length: number,
+): void {
+  for (let i = 0; i < reserved.length; i += 2) {
+    const from = Math.max(offset, reserved[i]);
+    const to = Math.min(offset + length, reserved[i] + reserved[i + 1]);
+    for (let page = Math.ceil((from - offset) / pageSize); page * pageSize < to - offset; page++) {
+      const at = page * pageSize;
+      if (reader.pages[page] && isZero(bytes, at, Math.min(pageSize, length - at))) {
+        reader.pages[page] = 0;
+      }
+    }
+  }
+}
+
 /** What a resync needs to look at zones; one for each thread. */
 export interface ZoneReader {
   hash: (data: Uint8Array, seed: bigint) => bigint;

@@ -146,7 +146,7 @@ export const Statx = {
 export const SEEK = { SET: 0, CUR: 1, END: 2, DATA: 3, HOLE: 4 } as const;
 
 /** fallocate(2) modes (linux/falloc.h). */
-export const FALLOC = { KEEP_SIZE: 1, PUNCH_HOLE: 2 } as const;
+export const FALLOC = { KEEP_SIZE: 1, PUNCH_HOLE: 2, COLLAPSE_RANGE: 8, INSERT_RANGE: 32 } as const;
 
 /** preadv2(2): fail with EAGAIN rather than wait for the disk (linux/fs.h). */
 export const RWF_NOWAIT = 8;
