@@ -6,6 +6,7 @@
  * uses it at a time. Constants are from openssl/ssl.h and openssl/bio.h of version 3.0.
  */
 
+import { takeNumbers } from "../platform/linux/numbers.ts";
 import { allocate, cstring, type Memory } from "../platform/linux/libc.ts";
 import type { Identity } from "./certificate.ts";
 import { ClusterError } from "./events.ts";
@@ -160,8 +161,8 @@ export function openOpenSsl(
     const ssl = Deno.dlopen(libssl, sslSymbols);
     const crypto = Deno.dlopen(libcrypto, cryptoSymbols);
     return {
-      ssl: ssl.symbols as unknown as Calls<typeof sslSymbols>,
-      crypto: crypto.symbols as unknown as Calls<typeof cryptoSymbols>,
+      ssl: takeNumbers(ssl.symbols, sslSymbols) as Calls<typeof sslSymbols>,
+      crypto: takeNumbers(crypto.symbols, cryptoSymbols) as Calls<typeof cryptoSymbols>,
       scratch: allocate(1024),
       close() {
         ssl.close();

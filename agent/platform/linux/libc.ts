@@ -2,12 +2,14 @@
  * The libc calls Understudy makes, as one FFI table.
  *
  * Pointers travel as plain numbers (`usize`): a user-space address fits into 47 bits, and a number
- * costs neither an allocation nor a BigInt. The numbers come from {@link addressOf}. Every call is
+ * costs no allocation. The numbers come from {@link addressOf}. Every call is
  * synchronous; whoever may block calls it from a thread that may block.
  *
  * `errno` belongs to the calling thread: {@link openLibc} binds it to the thread it is called on, so
  * every Worker opens its own table, and `errno()` is read straight after the failed call.
  */
+
+import { takeNumbers } from "./numbers.ts";
 
 const symbols = {
   open: { parameters: ["usize", "i32", "u32"], result: "i32" },
@@ -115,8 +117,8 @@ type Widened<P extends unknown[]> = {
 };
 
 /**
- * The table's functions as they are called here: Deno's own types ask for a BigInt wherever 64 bits
- * travel, although its FFI takes a plain number just as well.
+ * The table's functions as they are called here: a plain number is as good as a BigInt wherever 64 bits
+ * travel (see `numbers.ts`).
  */
 export type Calls = {
   readonly [K in keyof Deno.DynamicLibrary<typeof symbols>["symbols"]]:
@@ -134,11 +136,12 @@ export interface Libc {
 
 /** Opens libc for the calling thread. glibc first, then musl's and the generic name. */
 export function openLibc(): Libc {
-  const sys = Deno.dlopen("libc.so.6", symbols).symbols;
+  const { symbols: raw } = Deno.dlopen("libc.so.6", symbols);
+  const sys = takeNumbers(raw, symbols) as Calls;
   const location = sys.__errno_location();
   if (location === null) throw new Error("libc has no errno: this C library is not supported");
   const cell = new Int32Array(Deno.UnsafePointerView.getArrayBuffer(location, 4));
-  return { sys: sys as unknown as Calls, errno: () => cell[0] };
+  return { sys, errno: () => cell[0] };
 }
 
 /**
