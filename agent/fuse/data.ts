@@ -2,6 +2,7 @@
 import { Errno, O, RWF_NOWAIT, S, SEEK } from "../platform/linux/constants.ts";
 import { allocate } from "../platform/linux/libc.ts";
 import { statFd, statInode, statMode, statSize } from "../mirror/backing.ts";
+import { writePieces } from "../mirror/backing.ts";
 import { headerSize, Mask, maxPayload } from "../mirror/frames.ts";
 import { Flag, openInode } from "../mirror/inodes.ts";
 import { despiteLocks, storeMode } from "../mirror/metadata.ts";
@@ -257,8 +258,7 @@ function writeHere(f: Server, index: number, size: number, offset: number): numb
   const fd = openInode(v.inodes, v.libc, index, true);
   if (fd < 0) return fd;
   const data = v.stream.memory.address + v.stream.tail + headerSize;
-  const n = v.libc.sys.pwrite(fd, data, size, offset);
-  return n < 0 ? -v.libc.errno() : n;
+  return writePieces(v.libc, fd, data, size, offset);
 }
 
 /** Test builds: leaves a write out of the stream now and then. */

@@ -1,7 +1,15 @@
 /** Applying operations on the sink: each function returns 0 or -errno. */
 import { AT, Errno, O, S, Statx } from "../platform/linux/constants.ts";
 import { cstring } from "../platform/linux/libc.ts";
-import { handleOf, handleOfFd, keepingTimes, kindFlags, statFd, statInode } from "./backing.ts";
+import {
+  handleOf,
+  handleOfFd,
+  keepingTimes,
+  kindFlags,
+  statFd,
+  statInode,
+  writePieces,
+} from "./backing.ts";
 import { statLinks } from "./backing.ts";
 import { statMode, statName } from "./backing.ts";
 import { emptyDirectory, nameKey, removeTree, stageName } from "./directory.ts";
@@ -182,8 +190,8 @@ function applyWrite(s: Sink, index: number, at: number): number {
   if (fd < 0) return fd;
   for (let done = 0; done < count;) {
     const data = s.in.address + at + headerSize + done;
-    const n = s.v.libc.sys.pwrite(fd, data, count - done, offset + done);
-    if (n < 0) return -s.v.libc.errno();
+    const n = writePieces(s.v.libc, fd, data, count - done, offset + done);
+    if (n < 0) return n;
     if (n === 0) return -Errno.EIO;
     done += n;
   }

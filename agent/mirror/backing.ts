@@ -2,6 +2,7 @@
  * The backing file system, reached by inode: what both the FUSE side and the stream do with it.
  * Functions return 0 or a value on success and -errno on failure; nothing here throws.
  */
+import type { Libc } from "../platform/linux/libc.ts";
 import { AT, Errno, O, S, Statx } from "../platform/linux/constants.ts";
 import {
   addInode,
@@ -115,6 +116,35 @@ export function kindFlags(mode: number): number {
   if (type === S.IFREG) return Flag.regular;
   if (type === S.IFLNK) return Flag.symlink;
   return 0;
+}
+
+/**
+ * Data goes to a file in pieces of this size: what is written at once becomes one large folio in the page
+ * cache, and every later small write within it has all its buffers to look at.
+ */
+const pieceSize = 128 << 10;
+
+/** pwrite(2) in pieces; the bytes written, fewer than asked where a later piece failed, or -errno. */
+export function writePieces(
+  libc: Libc,
+  fd: number,
+  address: number,
+  length: number,
+  offset: number,
+): number {
+  if (length <= pieceSize) {
+    const n = libc.sys.pwrite(fd, address, length, offset);
+    return n < 0 ? -libc.errno() : n;
+  }
+  let done = 0;
+  while (done < length) {
+    const piece = Math.min(pieceSize, length - done);
+    const n = libc.sys.pwrite(fd, address + done, piece, offset + done);
+    if (n < 0) return done > 0 ? done : -libc.errno();
+    done += n;
+    if (n < piece) break;
+  }
+  return done;
 }
 
 /** The mode in `scratch.statx`. */

@@ -16,6 +16,7 @@
  * | 24…79 | fields of the operation, below |
  * | 80… | payload |
  */
+import { crc32 } from "node:zlib";
 
 /** Raised with every change of the layout; the handshake refuses another one. */
 export const streamVersion = 1;
@@ -202,20 +203,14 @@ export function frameProblem(words: Uint32Array, at: number): string {
 }
 
 /**
- * Checksum for links without TLS: Fletcher-style over 32-bit words with two running sums, position
- * dependent. It catches what a network's own checksums let through, not an attacker.
+ * Checksum of a frame for links without TLS: CRC-32 (zlib's) with the checksum's own field as 0. It catches
+ * what a network's checksums let through, not an attacker. Never 0, which stands for "none".
  */
 export function checksum(words: Uint32Array, at: number, length: number): number {
-  let a = 1;
-  let b = 0;
-  const from = at >>> 2;
-  const to = (at + length) >>> 2;
-  const check = (at + F.check) >>> 2;
-  for (let i = from; i < to; i++) {
-    if (i === check) continue;
-    a = (a + words[i]) | 0;
-    a = (a << 5) | (a >>> 27);
-    b = (b + a) | 0;
-  }
-  return (a ^ Math.imul(b, 0x9e3779b1)) >>> 0 || 1;
+  const w = (at + F.check) >>> 2;
+  const kept = words[w];
+  words[w] = 0;
+  const sum = crc32(new Uint8Array(words.buffer, words.byteOffset + at, length));
+  words[w] = kept;
+  return sum || 1;
 }
