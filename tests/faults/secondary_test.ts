@@ -20,8 +20,8 @@ interface Loss {
   name: string;
   /** the pause that the configuration allows, in milliseconds */
   limit: number;
-  lose: (lab: Lab) => Promise<void>;
-  restore: (lab: Lab) => Promise<void>;
+  lose: (lab: Lab) => void | Promise<void>;
+  restore: (lab: Lab) => void | Promise<void>;
 }
 
 const heartbeat = { interval: "100ms", timeout: "1500ms", ack_timeout: "3s" };
@@ -50,8 +50,8 @@ const losses: Loss[] = [
   {
     name: "its agent is stopped (SIGSTOP)",
     limit: silence,
-    lose: async (lab) => void lab.beta.agent!.kill("SIGSTOP"),
-    restore: async (lab) => void lab.beta.agent!.kill("SIGCONT"),
+    lose: (lab) => void lab.beta.agent!.kill("SIGSTOP"),
+    restore: (lab) => void lab.beta.agent!.kill("SIGCONT"),
   },
   {
     name: "both its networks are cut",
