@@ -271,6 +271,9 @@ function runJobs(loop: Loop): boolean {
 }
 
 function flushOut(loop: Loop): void {
+  // What the channel took earlier and the socket did not: nothing else may follow to push it out.
+  const channel = link(loop);
+  if (channel && channel.wants() !== 0) channel.flush();
   if (loop.source.channel) {
     const broken = flushSource(loop.source);
     if (broken) loseLink(loop, broken);
