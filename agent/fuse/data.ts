@@ -314,6 +314,7 @@ export function fsync(f: Server): void {
       unique: [0, 0],
       localDone: false,
       remoteDone: false,
+      seq: 0,
       error: 0,
       index: 0,
       dataOnly: false,
@@ -326,7 +327,8 @@ export function fsync(f: Server): void {
   p.error = 0;
   p.index = index;
   p.dataOnly = dataOnly;
-  p.remoteDone = !recordFsync(v, index, dataOnly, ticket);
+  p.seq = recordFsync(v, index, dataOnly, ticket);
+  p.remoteDone = p.seq === 0;
   p.localDone = !v.offload.fsync(Tag.fsync + ticket, fd, dataOnly);
   if (p.localDone) {
     // The queue is full: better slow than not at all.
@@ -350,9 +352,10 @@ export function finishFsync(f: Server, ticket: number, result: number): void {
 }
 
 /** The sink's half has come back. */
-export function acknowledgeFsync(f: Server, ticket: number): void {
+export function acknowledgeFsync(f: Server, ticket: number, seq: number): void {
   const p = f.fsyncs[ticket];
-  if (!p?.busy) return;
+  // A late answer, from before a link was replaced, is about an earlier use of the ticket.
+  if (!p?.busy || p.seq !== seq) return;
   p.remoteDone = true;
   settleFsync(f, p);
 }

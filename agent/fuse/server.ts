@@ -48,6 +48,8 @@ export interface PendingFsync {
   unique: [number, number];
   localDone: boolean;
   remoteDone: boolean;
+  /** the frame that asks the sink for it; 0: it does not concern the sink */
+  seq: number;
   error: number;
   index: number;
   dataOnly: boolean;

@@ -13,7 +13,7 @@ import {
 import { statLinks } from "./backing.ts";
 import { statMode, statName } from "./backing.ts";
 import { emptyDirectory, nameKey, removeTree, stageName } from "./directory.ts";
-import { F, FrameFlag, headerSize, Mask, Op } from "./frames.ts";
+import { F, FrameFlag, headerSize, Mask, Op, seqOf } from "./frames.ts";
 import {
   addInode,
   adoptDescriptor,
@@ -42,6 +42,7 @@ import type { Sink } from "./sink.ts";
 
 /** Where offloaded fsyncs of the sink are told from others. */
 export const sinkFsyncTag = 1 << 18;
+const maxFsyncs = 1 << 16;
 
 /** Creation as the caller on the source: shared with the FUSE side, which uses the same thread. */
 export interface Identity {
@@ -595,23 +596,24 @@ function applySetXattr(s: Sink, index: number, at: number): number {
 
 function applyFsync(s: Sink, index: number, at: number): number {
   const ticket = u32(s, at, F.ticket);
-  if (ticket >= 1 << 16) return -Errno.EPROTO;
+  const seq = seqOf(s.inWords, at);
   const fd = isLive(s.t, index) ? openInode(s.t, s.v.libc, index, false) : -Errno.ESTALE;
   if (fd < 0) {
     // Nothing to flush: its last name went before the flush was asked for.
     if (!isGone(s, index) && fd !== -Errno.ESTALE) return fd;
-    s.fsyncDone(ticket, 0);
+    s.fsyncDone(ticket, seq, 0);
     return 0;
   }
   const dataOnly = u32(s, at, F.dataOnly) === 1;
-  s.t.pins[index]++;
-  s.fsyncInodes[ticket] = index;
-  if (!s.v.offload.fsync(sinkFsyncTag + ticket, fd, dataOnly)) {
-    s.t.pins[index]--;
-    const r = dataOnly ? s.v.libc.sys.fdatasync(fd) : s.v.libc.sys.fsync(fd);
-    if (r < 0) return -s.v.libc.errno();
-    s.fsyncDone(ticket, 0);
+  let slot = s.fsyncs.findIndex(({ busy }) => !busy);
+  if (slot < 0) slot = s.fsyncs.length;
+  if (slot < maxFsyncs && s.v.offload.fsync(sinkFsyncTag + slot, fd, dataOnly)) {
+    s.fsyncs[slot] = { busy: true, session: s.session, seq, ticket, index };
+    s.t.pins[index]++;
+    return 0;
   }
+  const r = dataOnly ? s.v.libc.sys.fdatasync(fd) : s.v.libc.sys.fsync(fd);
+  s.fsyncDone(ticket, seq, r < 0 ? s.v.libc.errno() : 0);
   return 0;
 }
 

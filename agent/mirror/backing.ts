@@ -4,9 +4,11 @@
  */
 import type { Libc } from "../platform/linux/libc.ts";
 import { AT, Errno, O, S, Statx } from "../platform/linux/constants.ts";
+import { takeHandle } from "./handle_set.ts";
 import {
   addInode,
   closeDescriptors,
+  Content,
   dropInode,
   findInode,
   Flag,
@@ -233,6 +235,8 @@ export function internInode(
       wanted,
     );
     setName(t, index, parent, bytes, at, length);
+    // The sink has what has been compared, whether it is known here all the time or not.
+    if (takeHandle(v.compared, v.scratch.handleWords, 0, device)) t.content[index] = Content.synced;
   } else if (!hasName(t, index, parent, bytes, at, length)) {
     // Of several names the recorded one should be mirrored: the peer knows no other.
     if (!isExcluded(v, t, parent, bytes, at, length)) {

@@ -134,6 +134,7 @@ export const F = {
   valueLength: 28,
   // fsync, fsyncDone
   ticket: 24,
+  request: 40, // fsyncDone: u64, the sequence number of the fsync
   dataOnly: 28,
   error: 32,
   // ack, attach
@@ -143,8 +144,8 @@ export const F = {
   sessionHigh: 36,
   // start
   seed: 40,
-  // offer: parallel arrays in the payload: count u64 hashes
-  last: 36,
+  // offer: `count` hashes of u64 in the payload; the first of a file tells its size
+  whole: 40, // f64, -1 in others
   // fileEnd: what the file occupies, in units of 4 KiB
   occupied: 76,
   // reserved: `count` stretches in the payload, each an offset and a length (f64)

@@ -13,7 +13,7 @@ import { sinkFsyncTag } from "./apply.ts";
 import { headerSize } from "./frames.ts";
 import type { Report } from "./messages.ts";
 import { flushTimes, recordFsync } from "./record.ts";
-import { flushSink, type Sink, sinkWantsToSend, turnSink } from "./sink.ts";
+import { finishSinkFsync, flushSink, type Sink, sinkWantsToSend, turnSink } from "./sink.ts";
 import {
   detachSource,
   flushSource,
@@ -77,9 +77,7 @@ export function createLoop(
     closing: false,
     lostMount: "",
   };
-  source.fsyncDone = (ticket, error) => {
-    if (error === 0) acknowledgeFsync(f, ticket);
-  };
+  source.fsyncDone = (ticket, seq) => acknowledgeFsync(f, ticket, seq);
   source.noted = () => report({ kind: "in-sync" });
   source.resumed = () => {
     askFsyncsAgain(f);
@@ -93,10 +91,16 @@ export function createLoop(
   return loop;
 }
 
-/** After a resume: what the lost link took with it is asked for once more. */
+/**
+ * After a resume: what the lost link took with it is asked for once more. What the sink has not applied yet
+ * is still in the stream.
+ */
 function askFsyncsAgain(f: Server): void {
   for (const [ticket, p] of f.fsyncs.entries()) {
-    if (p.busy && !p.remoteDone) recordFsync(f.v, p.index, p.dataOnly, ticket);
+    if (!p.busy || p.remoteDone || p.seq > f.v.stream.ackedSeq) continue;
+    p.seq = recordFsync(f.v, p.index, p.dataOnly, ticket);
+    // Its last name has gone meanwhile: there is nothing that the sink could flush.
+    if (p.seq === 0) acknowledgeFsync(f, ticket, 0);
   }
 }
 
@@ -164,10 +168,7 @@ function completed(loop: Loop, tag: number, result: number): void {
     loop.source.zones.result = result;
   } else if (tag >= Tag.notify) invalidationDone(f, tag - Tag.notify);
   else if (tag >= sinkFsyncTag) {
-    const ticket = tag - sinkFsyncTag;
-    const index = sink.fsyncInodes[ticket];
-    if (sink.t.pins[index] > 0) sink.t.pins[index]--;
-    sink.fsyncDone(ticket, result < 0 ? -result : 0);
+    finishSinkFsync(sink, tag - sinkFsyncTag, result < 0 ? -result : 0);
   } else if (tag >= Tag.fsync) finishFsync(f, tag - Tag.fsync, result);
   else finishRead(f, tag - Tag.read, result);
 }

@@ -21,6 +21,7 @@ import {
   emitReserved,
   emitStage,
   ensureBound,
+  follows,
   isBound,
   isMirrored,
   markTimes,
@@ -87,7 +88,7 @@ function* publishing(v: Volume, p: Publication): Job {
   t.flags[index] &= ~(Flag.unmirrored | Flag.orphan);
   if (same && (staging || known)) {
     recordPublish(v, index, parent, p.name, p.nameAt, p.length, p.replaced);
-  } else if (v.stream.active && isMirrored(v, parent) && isBound(v, parent)) {
+  } else if (follows(v, parent)) {
     // A resync has come to the directory: it must not miss the name. Where it has not, it will.
     if (p.replaced) recordUnlink(v, parent, p.name, p.nameAt, p.length, p.replaced);
     if (emitEnsure(v, index, p.name, p.nameAt, p.length, parent)) scheduleContent(v, index);

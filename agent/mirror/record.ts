@@ -5,6 +5,7 @@
  */
 import { FALLOC, Statx } from "../platform/linux/constants.ts";
 import { statBlocks, statInode, statSize } from "./backing.ts";
+import { addHandle } from "./handle_set.ts";
 import { layoutSlack, reservedStretches } from "./layout.ts";
 import { F, FrameFlag, headerSize, Mask, Op } from "./frames.ts";
 import {
@@ -37,6 +38,12 @@ export function isMirrored(v: Volume, index: number): boolean {
 /** True where the sink knows the inode by its number. */
 export function isBound(v: Volume, index: number): boolean {
   return v.inodes.bound[index] === v.stream.epoch;
+}
+
+/** True where a resync under way has compared the inode: the sink has it, known by its number or not. */
+function isCompared(v: Volume, index: number): boolean {
+  const t = v.inodes;
+  return t.content[index] === Content.synced && !(t.flags[index] & (Flag.unmirrored | Flag.orphan));
 }
 
 /** True where the sink has, or is being given, the content: changes of it must follow. */
@@ -76,10 +83,10 @@ export function ensureBound(v: Volume, index: number): boolean {
   const { names } = t;
   const nameAt = t.nameAt[index];
   const length = t.nameLength[index];
-  if (!v.complete) {
+  if (!v.complete && !isCompared(v, index)) {
     if (!emitEnsure(v, index, names, nameAt, length)) return false;
     scheduleContent(v, index);
-  } else if (t.content[parent] === Content.syncing) {
+  } else if (v.complete && t.content[parent] === Content.syncing) {
     if (!emitMake(v, index, parent, names, nameAt, length)) return false;
     markTimes(v, parent);
     t.pins[index]++;
@@ -97,9 +104,10 @@ export function ensureBound(v: Volume, index: number): boolean {
 }
 
 /** True where a change of the inode is to be recorded: the sink knows it, as far as it should. */
-function follows(v: Volume, index: number): boolean {
+export function follows(v: Volume, index: number): boolean {
   if (!isMirrored(v, index)) return false;
-  return v.complete ? ensureBound(v, index) : isBound(v, index);
+  if (isBound(v, index)) return true;
+  return v.complete || isCompared(v, index) ? ensureBound(v, index) : false;
 }
 
 /** Entries of a mirrored directory changed that do not concern the sink: its times do. */
@@ -228,8 +236,12 @@ export function recordMake(
  * it must be published; always true during a resync and without a sink.
  */
 export function prepareLink(v: Volume, index: number): boolean {
-  if (!v.stream.active || !v.complete) return true;
-  return ensureBound(v, index);
+  if (!v.stream.active) return true;
+  if (v.complete) return ensureBound(v, index);
+  // The walk may come to the new name when the old one is long compared: it must be the same inode then.
+  v.inodes.flags[index] |= Flag.pinned;
+  follows(v, index);
+  return true;
 }
 
 /** Another name of an inode that the sink has. */
@@ -309,7 +321,7 @@ export interface RenameEnds {
  */
 export function prepareRename(v: Volume, ends: RenameEnds, index: number, other: number): void {
   if (!v.stream.active || index === 0) return;
-  if (!v.complete && !isBound(v, ends.parent) && !isBound(v, ends.newParent)) return;
+  if (!follows(v, ends.parent) && !follows(v, ends.newParent)) return;
   if (!ensureBound(v, ends.parent) || !ensureBound(v, ends.newParent)) return;
   bindAt(v, index, ends.parent, ends.name, ends.nameAt, ends.nameLength);
   if (other === 0) return;
@@ -375,7 +387,9 @@ export function recordWrite(v: Volume, index: number, offset: number, count: num
   v.inodes.version[index]++;
   if (!isMirrored(v, index)) return;
   const s = v.stream;
-  if (!isBound(v, index) && v.complete) bindBehindPayload(v, index, count);
+  if (!isBound(v, index) && (v.complete || isCompared(v, index))) {
+    bindBehindPayload(v, index, count);
+  }
   if (!contentFollows(v, index)) return;
   const at = s.tail;
   const length = (headerSize + count + 7) & ~7;
@@ -548,15 +562,17 @@ export function emitInheritedFlags(v: Volume, index: number): void {
   commit(v.stream, at);
 }
 
-/** An fsync that the sink carries out too. Returns false where it does not concern the sink. */
-export function recordFsync(v: Volume, index: number, dataOnly: boolean, ticket: number): boolean {
-  if (!v.stream.mustAck || !follows(v, index)) return false;
+/**
+ * An fsync that the sink carries out too. Returns its sequence number, by which the sink's answer is known;
+ * 0 where it does not concern the sink.
+ */
+export function recordFsync(v: Volume, index: number, dataOnly: boolean, ticket: number): number {
+  if (!v.stream.mustAck || !follows(v, index)) return 0;
   flushTimesOf(v, index);
   const at = begin(v.stream, Op.fsync, index, 0);
   v.stream.words[(at + F.ticket) >>> 2] = ticket;
   v.stream.words[(at + F.dataOnly) >>> 2] = dataOnly ? 1 : 0;
-  commit(v.stream, at);
-  return true;
+  return commit(v.stream, at);
 }
 
 /** The sink need not know the inode any longer. */
@@ -647,6 +663,9 @@ export function dropUnused(v: Volume, index: number): void {
   while (isUnused(t, at)) {
     const parent = t.nameLength[at] > 0 ? t.parent[at] : 0;
     recordForget(v, at);
+    if (v.stream.active && !v.complete && isCompared(v, at)) {
+      addHandle(v.compared, t.handleWords, at * 8, t.device[at]);
+    }
     dropInode(t, v.libc, at, true);
     if (parent === 0) return;
     at = parent;

@@ -13,6 +13,7 @@ import { isExcluded, lookupName, statFd, statInode } from "./backing.ts";
 import { statLinks, statSize } from "./backing.ts";
 import { readDirectory } from "./directory.ts";
 import { F, headerSize, Mask, Op, zoneSize, zonesPerOffer } from "./frames.ts";
+import { clearHandles } from "./handle_set.ts";
 import { Content, Flag, isLive, openInode } from "./inodes.ts";
 import { loadInodeFlags, loadXattrs } from "./metadata.ts";
 import {
@@ -59,8 +60,6 @@ export interface Resync {
   wants: Want[];
   /** directories still to be compared; each counts as a lookup of its inode */
   stack: number[];
-  /** inodes kept in the table because they have several names */
-  pinned: number[];
   /** starts a read beside the loop into `zones.data`; false where it cannot be */
   startRead: (fd: number, length: number, offset: number) => boolean;
   done: boolean;
@@ -101,7 +100,6 @@ export function createResync(
     files: new Map(),
     wants: [],
     stack: [],
-    pinned: [],
     startRead,
     done: false,
     problem: "",
@@ -185,25 +183,27 @@ function* compareAll(r: Resync): Job {
   // From this frame on nothing is acknowledged to the application without the sink.
   v.complete = true;
   v.stream.mustAck = true;
+  clearHandles(v.compared);
   commit(v.stream, begin(v.stream, Op.inSync, 0, 0));
   r.done = true;
   r.phase = "done";
-  releasePinned(r);
+  yield* releasePinned(r);
 }
 
 /**
  * Lets go of what was kept for its several names. Among exclusions it stays known: a lookup by an
  * excluded name alone could not tell that the inode is mirrored.
  */
-function releasePinned(r: Resync): void {
+function* releasePinned(r: Resync): Job {
   const { v } = r;
   const t = v.inodes;
-  for (const index of r.pinned) {
+  for (let index = 1; index < t.top; index++) {
+    if (!(t.flags[index] & Flag.pinned)) continue;
+    while (!roomForRequest(v.stream)) yield false;
     if (!v.directories[t.root[index]].excludes.isEmpty) continue;
     t.flags[index] &= ~Flag.pinned;
     dropUnused(v, index);
   }
-  r.pinned.length = 0;
 }
 
 function* compareDirectory(r: Resync, directory: number): Job {
@@ -238,10 +238,7 @@ function* compareDirectory(r: Resync, directory: number): Job {
       }
       continue;
     }
-    if (links > 1 && !(t.flags[index] & Flag.pinned)) {
-      t.flags[index] |= Flag.pinned;
-      r.pinned.push(index);
-    }
+    if (links > 1) t.flags[index] |= Flag.pinned;
     if (t.flags[index] & Flag.regular && t.content[index] === Content.unsynced) {
       yield* offerFile(r, index);
     }
@@ -288,7 +285,7 @@ function* offerFile(r: Resync, index: number): Job {
     for (let page = 0; page * pageSize < length; page++) {
       if (r.zones.pages[page]) state.data += pageSize;
     }
-    emitOffer(r, index, offset, length);
+    emitOffer(r, index, offset, length, offset === 0 ? sizeOf(r, index) : -1);
     state.open++;
     v.stats[Stat.resyncBytesCompared] += length;
     if (offset + piece < size) yield true;
@@ -325,12 +322,19 @@ function* readPiece(r: Resync, index: number, offset: number, length: number): J
   if (read < 0) throw unreadable(r, index, "read", read);
 }
 
-function emitOffer(r: Resync, index: number, offset: number, length: number): void {
+function emitOffer(
+  r: Resync,
+  index: number,
+  offset: number,
+  length: number,
+  whole: number,
+): void {
   const { v } = r;
   const count = Math.ceil(length / zoneSize);
   const at = begin(v.stream, Op.offer, index, count * 8);
   v.stream.memory.view.setFloat64(at + F.offset, offset, true);
   v.stream.words[(at + F.count) >>> 2] = count;
+  v.stream.memory.view.setFloat64(at + F.whole, whole, true);
   for (let i = 0; i < count; i++) {
     const hash = hashZone(r.zones, i, length - i * zoneSize, r.seed);
     v.stream.memory.view.setBigUint64(at + headerSize + i * 8, hash, true);
@@ -445,7 +449,6 @@ export function abandonResync(r: Resync): void {
     dropUnused(v, index);
   }
   r.files.clear();
-  releasePinned(r);
   r.wants.length = 0;
   r.done = true;
 }

@@ -60,10 +60,20 @@ export interface Sink {
   /** a regular file's content changed: tells a kernel that shows it to somebody */
   changed: (index: number, offset: number, length: number) => void;
   /** an fsync for the source is done */
-  fsyncDone: (ticket: number, error: number) => void;
-  /** the inodes of the fsyncs under way, by ticket */
-  fsyncInodes: number[];
+  fsyncDone: (ticket: number, seq: number, error: number) => void;
+  /** fsyncs, by the slot that their completion names */
+  fsyncs: SinkFsync[];
   apply: (s: Sink, op: number, at: number) => number;
+}
+
+/** An fsync under way for the source. */
+export interface SinkFsync {
+  busy: boolean;
+  /** the stream and the frame that asked for it, and the source's own mark */
+  session: number;
+  seq: number;
+  ticket: number;
+  index: number;
 }
 
 export function createSink(v: Volume, zones: ZoneReader, checksums: boolean): Sink {
@@ -99,7 +109,7 @@ export function createSink(v: Volume, zones: ZoneReader, checksums: boolean): Si
     outdated: () => {},
     changed: () => {},
     fsyncDone: () => {},
-    fsyncInodes: [],
+    fsyncs: [],
     apply: () => -38,
   };
 }
@@ -313,8 +323,17 @@ function sayNoted(s: Sink): void {
   flushSink(s);
 }
 
+/** An fsync has come back; one of an earlier stream, whose inodes are closed, means nothing any more. */
+export function finishSinkFsync(s: Sink, slot: number, error: number): void {
+  const f = s.fsyncs[slot];
+  f.busy = false;
+  if (f.session !== s.session || s.session === 0) return;
+  if (s.t.pins[f.index] > 0) s.t.pins[f.index]--;
+  s.fsyncDone(f.ticket, f.seq, error);
+}
+
 /** An fsync that the source asked for is done. The kernel reports lost pages once: there is no again. */
-export function sayFsyncDone(s: Sink, ticket: number, error: number): void {
+export function sayFsyncDone(s: Sink, ticket: number, seq: number, error: number): void {
   if (error !== 0) {
     leaveStream(s);
     s.outdated(`fsync failed here: error ${error}`);
@@ -323,6 +342,7 @@ export function sayFsyncDone(s: Sink, ticket: number, error: number): void {
   const at = answer(s, Op.fsyncDone, 0, 0);
   s.outWords[(at + F.ticket) >>> 2] = ticket;
   s.outWords[(at + F.error) >>> 2] = error;
+  putSeq(s, at, F.request, seq);
   endAnswer(s, at);
   flushSink(s);
 }

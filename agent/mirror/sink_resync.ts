@@ -261,6 +261,20 @@ function removeNamed(s: Sink, dir: number, name: string): number {
   return removeTree(s.v, dir, to.address);
 }
 
+/**
+ * Gives a file the size that it has at the source when its comparison begins: what lies beyond would come
+ * to light again where the file grows meanwhile.
+ */
+function fitSize(s: Sink, index: number, size: number): number {
+  if (size < 0) return 0;
+  const stat = statInode(s.v, s.t, index);
+  if (stat < 0) return stat;
+  if (statSize(s.v) === size) return 0;
+  const fd = openInode(s.t, s.v.libc, index, true);
+  if (fd < 0) return fd;
+  return s.v.libc.sys.ftruncate(fd, size) < 0 ? -s.v.libc.errno() : 0;
+}
+
 /** Compares the zones that the source offers and asks for those that differ. */
 function applyOffer(s: Sink, index: number, at: number): number {
   const offset = f64(s, at, F.offset);
@@ -269,6 +283,8 @@ function applyOffer(s: Sink, index: number, at: number): number {
   let low = 0;
   let high = 0;
   if (isLive(s.t, index)) {
+    const sized = fitSize(s, index, f64(s, at, F.whole));
+    if (sized < 0) return sized;
     const fd = openInode(s.t, s.v.libc, index, false);
     if (fd < 0) return fd;
     const stat = statFd(s.v, fd);

@@ -5,7 +5,8 @@
 import type { Channel } from "../cluster/channel.ts";
 import { allocate, type Memory } from "../platform/linux/libc.ts";
 import { checksum, F, frameProblem, headerSize, maxFrame, Op } from "./frames.ts";
-import { Flag } from "./inodes.ts";
+import { clearHandles } from "./handle_set.ts";
+import { Content, Flag } from "./inodes.ts";
 import { dropUnused } from "./record.ts";
 import { abandonResync, createResync, type Resync, resync, takeWant } from "./resync.ts";
 import { Stat } from "./stats.ts";
@@ -30,7 +31,7 @@ export interface Source {
   /** performance.now() of the last acknowledgement that moved, or of the moment when one became due */
   progressAt: number;
   startRead: (fd: number, length: number, offset: number) => boolean;
-  fsyncDone: (ticket: number, error: number) => void;
+  fsyncDone: (ticket: number, seq: number) => void;
   /** the stream of which the sink has noted that it is in sync; 0: none */
   notedSession: number;
   /** the sink has noted that it is in sync */
@@ -92,6 +93,7 @@ export function endStream(s: Source): void {
     s.resync = undefined;
   }
   unpinAll(v);
+  clearHandles(v.compared);
   for (const index of v.dirtyTimes) v.inodes.flags[index] &= ~16;
   v.dirtyTimes.length = 0;
   resetStream(v.stream, 0);
@@ -118,7 +120,7 @@ function startStream(s: Source): void {
   endStream(s);
   const session = newSession();
   resetStream(v.stream, session);
-  v.inodes.content.fill(0);
+  v.inodes.content.fill(Content.unsynced);
   v.stream.active = true;
   s.resync = createResync(v, s.zones, s.startRead);
   const at = begin(v.stream, Op.start, 0, 0);
@@ -208,9 +210,10 @@ function takeAnswer(s: Source, at: number, length: number): string {
       return "";
     }
     case Op.fsyncDone:
-      s.fsyncDone(word(F.ticket), word(F.error));
+      if (word(F.error) !== 0) return `fsync failed on the sink: error ${word(F.error)}`;
+      s.fsyncDone(word(F.ticket), word(F.request) + word(F.request + 4) * 4294967296);
       s.progressAt = performance.now();
-      return word(F.error) === 0 ? "" : `fsync failed on the sink: error ${word(F.error)}`;
+      return "";
     case Op.want:
       if (s.resync && !s.resync.done) {
         takeWant(s.resync, {

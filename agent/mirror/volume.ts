@@ -5,6 +5,7 @@
 import { allocate, type Libc, type Memory } from "../platform/linux/libc.ts";
 import type { Offload } from "../platform/linux/offload.ts";
 import type { Excludes } from "./exclude.ts";
+import type { HandleSet } from "./handle_set.ts";
 import type { Inodes } from "./inodes.ts";
 import type { Stream } from "./stream.ts";
 
@@ -38,6 +39,8 @@ export interface Volume {
   complete: boolean;
   /** mount ids of the devices in `inodes.deviceIds` order are looked up here */
   scratch: Scratch;
+  /** inodes that a resync under way has compared and that were forgotten since */
+  compared: HandleSet;
   /** inodes whose times the peer does not have yet */
   dirtyTimes: number[];
   /** inodes that a walk under way must still compare (moved, linked, published beside it) */

@@ -18,6 +18,7 @@ import { openFileLimit, setIoFlusher } from "../platform/linux/process.ts";
 import { applyFrame } from "./apply.ts";
 import { addRoot, clearInodes } from "./backing.ts";
 import { compileExcludes } from "./exclude.ts";
+import { createHandleSet } from "./handle_set.ts";
 import { createInodes } from "./inodes.ts";
 import { createLoop, type Loop, loseLink, turn } from "./loop.ts";
 import type { Command, Report } from "./messages.ts";
@@ -121,6 +122,7 @@ async function open(
     lateContent: [],
     lateDirectories: [],
     lateStaged: [],
+    compared: createHandleSet(),
     unused: [],
     jobs: [],
     publishing: 0,
@@ -136,7 +138,7 @@ async function open(
   sink.apply = sabotageApply(v.sabotage, applyFrame(identity));
   sink.inSync = () => report({ kind: "sink-in-sync" });
   sink.outdated = (reason) => report({ kind: "sink-outdated", reason, paused: sink.paused });
-  sink.fsyncDone = (ticket, error) => sayFsyncDone(sink, ticket, error);
+  sink.fsyncDone = (ticket, seq, error) => sayFsyncDone(sink, ticket, seq, error);
   sink.changed = (index) => {
     if (v.serving || v.inodes.live <= v.inodes.roots) return;
     const local = findInode(v.inodes, sink.t.handleWords, index * 8, sink.t.device[index]);
