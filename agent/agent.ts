@@ -30,7 +30,7 @@ import { bootId } from "./platform/linux/process.ts";
 import { watchdogInterval } from "./platform/linux/systemd.ts";
 import { openPlatform, type Platform } from "./platform/platform.ts";
 import { createRegistry, type Registry } from "./registry.ts";
-import { knownModules, writeRecord } from "./state/store.ts";
+import { knownModules, reserveRecord, writeRecord } from "./state/store.ts";
 import { build, version } from "./version.ts";
 
 export interface AgentOptions {
@@ -127,6 +127,7 @@ async function start(
     control: () => control,
     startDataPath: (onReport, onCrash) => startDataPath({ libc, onReport, onCrash }),
     writeRecord: (record) => writeRecord(config.state_dir, record),
+    reserveRecord: (record) => reserveRecord(config.state_dir, record),
     isEmpty,
     findObstacle: (module) => findObstacle(platform, config, module, events.add),
     findWarnings: (module) => findWarnings(platform, config, module),

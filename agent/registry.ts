@@ -7,7 +7,7 @@ import { loadModules } from "./config/mod.ts";
 import type { AgentConfig, Finding, ModuleConfig } from "./config/types.ts";
 import type { EventLog } from "./events.ts";
 import { createModule, type Module, type ModuleHost } from "./failover/module.ts";
-import { readRecord } from "./state/store.ts";
+import { readRecord, reserveRecord } from "./state/store.ts";
 
 /** How often the directory is looked at. Polling also sees what network file systems do not tell. */
 const pollMs = 2000;
@@ -63,6 +63,7 @@ export function createRegistry(options: RegistryOptions): Registry {
       if (!definition.nodes.includes(node)) continue;
       try {
         const record = await readRecord(config.state_dir, definition.name, node);
+        await reserveRecord(config.state_dir, record);
         if (closed) return;
         const module = createModule(host, definition, record);
         modules.set(definition.name, module);

@@ -52,6 +52,7 @@ async function withRig(body: (rig: Rig) => Promise<void>): Promise<void> {
       return Promise.resolve("this test mounts nothing");
     },
     writeRecord: () => Promise.resolve(),
+    reserveRecord: () => Promise.resolve(),
     endMounts: () => [],
     now: () => performance.now(),
     event: log.add,

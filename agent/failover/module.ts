@@ -27,6 +27,8 @@ export interface ModuleHost extends LinksHost {
   control(): Pick<Control, "announce" | "dial" | "peer" | "encryption"> | undefined;
   startDataPath(onReport: (report: Report) => void, onCrash: (reason: string) => void): DataPath;
   writeRecord(record: ModuleRecord): Promise<void>;
+  /** makes room for the next record; does not fail */
+  reserveRecord(record: ModuleRecord): Promise<void>;
   /** true where the directories hold nothing but what is excluded */
   isEmpty(module: ModuleConfig): Promise<boolean>;
   /** why the directories cannot be mirrored now; undefined where they can */
@@ -293,6 +295,7 @@ export function createModule(
       try {
         await host.writeRecord(record);
         feed({ kind: "stored", revision: record.revision });
+        await host.reserveRecord(record);
       } catch (error) {
         if (!nextRecord) feed({ kind: "store-failed", reason: (error as Error).message });
       }

@@ -86,6 +86,7 @@ function createNode(name: string, dial: (hello: DialHello) => Promise<DialResult
       node.disk = record;
       return Promise.resolve();
     },
+    reserveRecord: () => Promise.resolve(),
     isEmpty: () => Promise.resolve(true),
     findObstacle: () => Promise.resolve(node.obstacle),
     findWarnings: () => [],

@@ -1,9 +1,12 @@
 /**
  * Where the records stand: `modules/<name>/record.json` in the state directory.
  *
- * A record is written to a new file, flushed, and put in place by a rename, which is flushed too: after
- * a loss of power either the old one or the new one is there, whole. A checksum tells a damaged file
- * from one that only looks strange.
+ * A record is written to a second file, flushed, and put in place by a rename, which is flushed too:
+ * after a loss of power either the old one or the new one is there, whole. A checksum tells a damaged
+ * file from one that only looks strange.
+ *
+ * The state directory often shares its disk with the data, and a full disk is no reason to lose the
+ * power to decide. So the second file stands ready with its space, and a record always fills it.
  */
 
 import { emptyRecord, type ModuleRecord, parseRecord } from "./record.ts";
@@ -14,6 +17,9 @@ export class StateError extends Error {
 }
 
 const fileName = "record.json";
+const spareName = "record.json.new";
+/** Bytes of a record's file: enough for all the ancestors that are kept. */
+const fileSize = 32 * 1024;
 
 /** The directory of a module's durable state. */
 export function moduleDirectory(stateDir: string, module: string): string {
@@ -70,31 +76,26 @@ export async function readRecord(
 }
 
 /**
- * Replaces a module's record. When this has returned, the record outlives a loss of power.
+ * Replaces a module's record. When this has returned, the record outlives a loss of power. Call
+ * {@link reserveRecord} after it.
  *
  * @throws {StateError}
  */
 export async function writeRecord(stateDir: string, record: ModuleRecord): Promise<void> {
   const directory = moduleDirectory(stateDir, record.module);
   const text = JSON.stringify(record);
-  const content = `{"checksum":"${await checksumOf(text)}",\n"record":${text}}\n`;
+  const content = `{"checksum":"${await checksumOf(text)}",\n"record":${text}}`;
+  const bytes = new TextEncoder().encode(`${content.padEnd(fileSize - 1)}\n`);
   try {
     await makeDirectory(stateDir, record.module);
-    const temporary = `${directory}/${fileName}.new`;
-    const file = await Deno.open(temporary, {
-      write: true,
-      create: true,
-      truncate: true,
-      mode: 0o600,
-    });
-    try {
-      const bytes = new TextEncoder().encode(content);
-      for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at));
+    const spare = `${directory}/${spareName}`;
+    {
+      using file = await Deno.open(spare, { write: true, create: true, mode: 0o600 });
+      await writeAll(file, bytes);
+      await file.truncate(bytes.length);
       await file.sync();
-    } finally {
-      file.close();
     }
-    await Deno.rename(temporary, `${directory}/${fileName}`);
+    await Deno.rename(spare, `${directory}/${fileName}`);
     await flushDirectory(directory);
   } catch (error) {
     throw new StateError(
@@ -102,6 +103,41 @@ export async function writeRecord(stateDir: string, record: ModuleRecord): Promi
         "state_dir is on",
     );
   }
+}
+
+/**
+ * Makes sure that the records to come have their space: as long as there is a record, the one before
+ * gives up its own to the next. Where there is none, the next record takes its chance.
+ */
+export async function reserveRecord(stateDir: string, record: ModuleRecord): Promise<void> {
+  const directory = moduleDirectory(stateDir, record.module);
+  try {
+    await Deno.stat(`${directory}/${fileName}`);
+  } catch {
+    // Said when it matters: when a record has to be written.
+    return await writeRecord(stateDir, record).catch(() => {});
+  }
+  await reserve(directory);
+}
+
+async function reserve(directory: string): Promise<void> {
+  try {
+    using file = await Deno.open(`${directory}/${spareName}`, {
+      write: true,
+      create: true,
+      mode: 0o600,
+    });
+    if ((await file.stat()).size >= fileSize) return;
+    await writeAll(file, new Uint8Array(fileSize));
+    await file.sync();
+    await flushDirectory(directory);
+  } catch {
+    // full or failing: said when a record cannot be written
+  }
+}
+
+async function writeAll(file: Deno.FsFile, bytes: Uint8Array): Promise<void> {
+  for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at));
 }
 
 async function makeDirectory(stateDir: string, module: string): Promise<void> {

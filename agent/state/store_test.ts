@@ -1,6 +1,13 @@
 import assert from "node:assert/strict";
 import { emptyRecord, maxAncestors, nextHistory } from "./record.ts";
-import { knownModules, moduleDirectory, readRecord, StateError, writeRecord } from "./store.ts";
+import {
+  knownModules,
+  moduleDirectory,
+  readRecord,
+  reserveRecord,
+  StateError,
+  writeRecord,
+} from "./store.ts";
 
 async function inDirectory(test: (directory: string) => Promise<void>): Promise<void> {
   const directory = await Deno.makeTempDir({ prefix: "understudy-state-" });
@@ -16,7 +23,7 @@ Deno.test("A module without a record has an empty one", () =>
     assert.deepEqual(await readRecord(directory, "m", "alpha"), emptyRecord("m", "alpha"));
   }));
 
-Deno.test("A record that was written is read back, and nothing else stays behind", () =>
+Deno.test("A record that was written is read back, and the next one has its space", () =>
   inDirectory(async (directory) => {
     const record = {
       ...emptyRecord("m", "alpha"),
@@ -24,11 +31,12 @@ Deno.test("A record that was written is read back, and nothing else stays behind
       revision: 12,
       copy: "good" as const,
     };
-    await writeRecord(directory, emptyRecord("m", "alpha"));
+    await reserveRecord(directory, emptyRecord("m", "alpha"));
     await writeRecord(directory, record);
+    await reserveRecord(directory, record);
     assert.deepEqual(await readRecord(directory, "m", "alpha"), record);
     const names = [...Deno.readDirSync(moduleDirectory(directory, "m"))].map((e) => e.name);
-    assert.deepEqual(names, ["record.json"]);
+    assert.deepEqual(names.sort(), ["record.json", "record.json.new"]);
     assert.deepEqual(await knownModules(directory), ["m"]);
     assert.deepEqual(await knownModules(`${directory}/nowhere`), []);
   }));
@@ -39,7 +47,7 @@ const damages: [string, (text: string) => string, RegExp][] = [
     (t) => t.replace('"generation":3', '"generation":4'),
     /its checksum is wrong/,
   ],
-  ["half a file", (t) => t.slice(0, t.length / 2), /it is no JSON/],
+  ["half a file", (t) => t.trimEnd().slice(0, -20), /it is no JSON/],
   ["an empty file", () => "", /it is no JSON/],
   ["another value", () => "null", /its checksum is wrong/],
 ];
@@ -79,6 +87,7 @@ Deno.test("A history keeps a bounded number of ancestors, newest first", () => {
   let history = { generation: 0, id: "", ancestors: [] as string[] };
   for (let i = 1; i <= maxAncestors + 5; i++) history = nextHistory(history, i, `id${i}`);
   assert.equal(history.ancestors.length, maxAncestors);
+  assert.ok(maxAncestors * '"0123456789abcdef-1234",'.length < 30_000, "they fit into the file");
   assert.equal(history.ancestors[0], `id${maxAncestors + 4}`);
   assert.deepEqual(nextHistory({ generation: 0, id: "", ancestors: [] }, 1, "a").ancestors, []);
 });
