@@ -287,10 +287,12 @@ export function fallocate(f: Server): void {
 export function lseek(f: Server): void {
   const { v } = f;
   const whence = f.words[14];
+  const from = wide(f, 48);
+  if (from > maxOffset) return replyResult(f, -Errno.ENXIO); // negative, or beyond every file
   const fd = openInode(v.inodes, v.libc, nodeOf(f), false);
   if (fd < 0) return replyResult(f, fd);
   if (whence !== SEEK.DATA && whence !== SEEK.HOLE) return replyResult(f, -Errno.EINVAL);
-  const at = Number(v.libc.sys.lseek(fd, wide(f, 48), whence));
+  const at = Number(v.libc.sys.lseek(fd, from, whence));
   if (at < 0) return replyResult(f, -v.libc.errno());
   const i = outHeader / 4;
   f.outWords[i] = at >>> 0;
