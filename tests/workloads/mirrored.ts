@@ -80,9 +80,12 @@ export async function startMirror(lab: Lab, options: MirrorOptions = {}): Promis
         const compare = () => compareTrees(a, b, { exclude, ...compareOptions });
         let differences = await compare();
         // The times that writes leave travel a moment after them; everything else is there at once.
+        // ext4 calls space that is allocated but unwritten data while the kernel caches its zeros
+        // (iomap_seek_data): what one side has read differs until the comparison has read both.
+        const settling = ["mtime", "extents"];
         const deadline = performance.now() + timesSettle;
         while (
-          differences.length > 0 && differences.every(({ kind }) => kind === "mtime") &&
+          differences.length > 0 && differences.every(({ kind }) => settling.includes(kind)) &&
           performance.now() < deadline
         ) {
           await pause(50);

@@ -191,7 +191,30 @@ static void set_id(void) {
         close(fd);
         unlink(path);
       }
-  /* Others with write permission take the bits away too. */
+  /*
+   * Strangers with write permission take the bits away too; set-group-id without group execute goes
+   * only where the writer is not in the group.
+   */
+  static const struct {
+    const char *who;
+    int group, extra;
+    mode_t left;
+  } others[] = {{"stranger", CLUB, -1, 0766}, {"member", TEAM, -1, 02766},
+                {"supplementary member", CLUB, TEAM, 02766}};
+  for (size_t i = 0; i < sizeof killers / sizeof *killers; i++) {
+    if (killers[i].owner[0] != 0755 || killers[i].root[0] == 0755) continue;
+    for (size_t other = 0; other < sizeof others / sizeof *others; other++)
+      for (int kind = 0; kind < 3; kind++) {
+        static const mode_t open_modes[3] = {04777, 02777, 02766};
+        make("bits/w", "text", 0644);
+        must(chown("bits/w", ALICE, TEAM) == 0 && chmod("bits/w", open_modes[kind]) == 0, "bits");
+        const char *what =
+            named("%s of %04o by a %s", killers[i].name, open_modes[kind], others[other].who);
+        AS_MEMBER(BOB, others[other].group, others[other].extra) OK(what, killers[i].run("bits/w"));
+        OCTAL(named("%s: mode left", what), kind < 2 ? 0777 : others[other].left, mode_of("bits/w"));
+        unlink("bits/w");
+      }
+  }
   make("bits/open", "text", 0666);
   chmod("bits/open", 06777);
   AS(BOB, CLUB) OK("write by a stranger", by_write("bits/open"));
