@@ -1,11 +1,11 @@
 /** Requests about the content of files: open, read, write, truncate's kin, fsync. */
-import { Errno, O, RWF_NOWAIT, S, SEEK } from "../platform/linux/constants.ts";
+import { AT, Errno, O, RWF_NOWAIT, S, SEEK } from "../platform/linux/constants.ts";
 import { allocate } from "../platform/linux/libc.ts";
 import { statFd, statInode, statMode, statSize } from "../mirror/backing.ts";
 import { writePieces } from "../mirror/backing.ts";
 import { headerSize, Mask, maxPayload } from "../mirror/frames.ts";
 import { Flag, openInode } from "../mirror/inodes.ts";
-import { despiteLocks, storeMode } from "../mirror/metadata.ts";
+import { despiteLocks, procPath, storeMode } from "../mirror/metadata.ts";
 import {
   ensureBound,
   isMirrored,
@@ -234,10 +234,16 @@ export function write(f: Server): void {
   const flags = f.words[15];
   if (offset > maxOffset) return replyResult(f, -Errno.EFBIG);
   if (misaligned(f, offset, size)) return replyResult(f, -Errno.EINVAL);
-  let n = writeHere(f, index, size, offset);
-  if (n === -Errno.EPERM && flags & WRITE_CACHE) {
-    // Pages that were written to before the file was locked reach the disk all the same.
-    n = despiteLocks(v, v.inodes, index, () => writeHere(f, index, size, offset));
+  // Pages that were written to before the file was locked reach the disk all the same, in their place.
+  const paged = (flags & WRITE_CACHE) !== 0;
+  let n = paged && v.inodes.flags[index] & Flag.appends
+    ? -Errno.EPERM
+    : writeHere(f, index, size, offset);
+  if (n === -Errno.EPERM && paged) {
+    n = despiteLocks(v, v.inodes, index, () => {
+      const fd = openAnywhere(f, index);
+      return fd < 0 ? fd : writeHere(f, index, size, offset);
+    });
   }
   if (n < 0) {
     if (n === -Errno.EIO) f.failing = `writing inode ${index}: Input/output error`;
@@ -250,6 +256,19 @@ export function write(f: Server): void {
   f.outWords[i] = n;
   f.outWords[i + 1] = 0;
   reply(f, 8);
+}
+
+/** A descriptor that writes where it is told to, in place of one that only appends. */
+function openAnywhere(f: Server, index: number): number {
+  const { v } = f;
+  const t = v.inodes;
+  if (!(t.flags[index] & Flag.appends)) return openInode(t, v.libc, index, true);
+  const again = v.libc.sys.openat(AT.FDCWD, procPath(v, t.writeFd[index]), O.RDWR | O.CLOEXEC, 0);
+  if (again < 0) return -v.libc.errno();
+  v.libc.sys.close(t.writeFd[index]);
+  t.writeFd[index] = again;
+  t.flags[index] &= ~Flag.appends;
+  return again;
 }
 
 /** Writes what stands in the ring; the number of bytes, or -errno. */

@@ -16,7 +16,7 @@ const EXTENT_LAST = 1;
 const EXTENT_UNWRITTEN = 0x800;
 
 /** Differences below this are the file system's own doing: it fills small stretches as it pleases. */
-export const layoutSlack = 64 << 10;
+export const layoutSlack = 16 << 10;
 
 /** More stretches than this of one file are not mirrored: the list must fit a frame. */
 export const maxStretches = 4096;

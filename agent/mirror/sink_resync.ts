@@ -238,9 +238,7 @@ function beginListing(s: Sink, index: number): number {
 
 function endListing(s: Sink, index: number, at: number): number {
   const names = s.listings.get(index);
-  s.listings.delete(index);
-  if (!isLive(s.t, index)) return 0;
-  if (names && names.size > 0) {
+  if (isLive(s.t, index) && names && names.size > 0) {
     const fd = directoryFd(s, index);
     if (fd < 0) return fd;
     for (const name of names) {
@@ -248,6 +246,9 @@ function endListing(s: Sink, index: number, at: number): number {
       if (r < 0) return r;
     }
   }
+  // Not before: where the directory is locked, all this is done a second time.
+  s.listings.delete(index);
+  if (!isLive(s.t, index)) return 0;
   const r = applyAttributes(s, index, at, Mask.times);
   if (r < 0) return r;
   return storeInodeFlags(s.v, s.t, index, u32(s, at, F.inodeFlags));
