@@ -129,6 +129,9 @@ async function open(
     sabotage: Deno.env.get("UNDERSTUDY_BREAK") ?? "",
     note: (level, text) => report({ kind: "note", level, text }),
   };
+  if (v.sabotage !== "") {
+    v.note("error", `UNDERSTUDY_BREAK=${v.sabotage}: this mirror breaks its promises, for a test`);
+  }
   const f = createServer(v);
   const zones = await createZoneReader();
   const sink = createSink(v, zones, c.checksums);
