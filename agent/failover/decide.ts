@@ -10,7 +10,6 @@ import { type ModuleRecord } from "../state/record.ts";
 import { answer, type Draft, draft, order, store, tell } from "./draft.ts";
 import { describe, differs, viewOf } from "./describe.ts";
 import * as following from "./following.ts";
-import { goneLimit } from "./following.ts";
 import * as lifecycle from "./lifecycle.ts";
 import * as serving from "./serving.ts";
 import * as waiting from "./waiting.ts";
@@ -36,7 +35,7 @@ export function initialState(settings: Settings, record: ModuleRecord): ModuleSt
     stored: record.revision,
     storing: undefined,
     phase: "stopped",
-    peer: { contact: "unknown", since: 0, view: undefined },
+    peer: { contact: "unknown", heardAt: 0, view: undefined },
     serving: undefined,
     following: undefined,
     claim: undefined,
@@ -75,7 +74,11 @@ function take(d: Draft, event: Event): void {
   const { state } = d;
   switch (event.kind) {
     case "load":
+      return;
     case "tick":
+      if (event.heardAt !== undefined) {
+        state.peer.heardAt = Math.max(state.peer.heardAt, event.heardAt);
+      }
       return;
     case "retry":
       if (state.phase === "stopped") state.retryAt = undefined;
@@ -86,12 +89,11 @@ function take(d: Draft, event: Event): void {
     case "order":
       return takeOrder(d, event);
     case "peer":
-      if (state.peer.contact !== "alive") state.peer.since = d.now;
+      state.peer.heardAt = d.now;
       state.peer.contact = "alive";
       state.peer.view = event.view;
       return;
     case "peer-silent":
-      if (state.peer.contact !== "silent") state.peer.since = d.now;
       state.peer.contact = "silent";
       return;
     case "stored":
@@ -264,7 +266,7 @@ function nextDeadline(state: ModuleState): number | undefined {
     state.deadline,
     state.phase === "claiming" ? state.claim?.deadline : undefined,
     following && following.link === "idle" ? following.retryAt : undefined,
-    following?.lostAt === undefined ? undefined : following.lostAt + goneLimit(state),
+    following?.lostAt === undefined ? undefined : following.checkAt,
   ];
   const prim = order(state, "prim");
   const judged = state.phase === "waiting" || state.phase === "following";

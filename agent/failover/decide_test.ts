@@ -151,6 +151,31 @@ Deno.test("A link that breaks and comes back goes on where it was, in the same g
   }
 });
 
+Deno.test("Where the source does not know that the link broke, the secondary says so by itself", () => {
+  const pair = createPair();
+  mirrored(pair);
+  pair.linkCut = true;
+  const since = pair.now;
+  pair.send("beta", { kind: "link-lost", role: "sink", reason: "reset", lagging: false });
+  pair.nodes.beta.worker.link = undefined;
+  pair.until("alpha is alone", () => pair.status("alpha").startsWith("ALONE"));
+  assert.ok(pair.now - since < 1500, `${pair.now - since} ms`);
+  assert.ok(pair.events.some((e) => e.includes("the link broke and cannot be made again")));
+  sound(pair);
+});
+
+Deno.test("A source that died with the link is not told that this copy is outdated", () => {
+  for (let seed = 1; seed <= 50; seed++) {
+    const pair = createPair(seed);
+    mirrored(pair);
+    pair.run(pair.chance() * 300);
+    pair.kill("alpha");
+    pair.run(6000);
+    assert.equal(pair.nodes.beta.disk.copy, "good");
+    assert.match(pair.status("beta"), /this node's data is good/);
+  }
+});
+
 Deno.test("When the link's network fails, the mirror goes on over another one in the same generation", () => {
   const pair = createPair();
   mirrored(pair);

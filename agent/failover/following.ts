@@ -13,7 +13,8 @@ const longestPause = 5000;
 const refusedPause = 1000;
 const busyPause = 100;
 /** A heartbeat that was under way when its sender died may arrive this much later. */
-const heartbeatMargin = 300;
+const heartbeatDelay = 300;
+const checkPause = 50;
 
 /** Phase `waiting`: the peer serves, and nothing speaks against following it. */
 export function startFollowing(d: Draft): void {
@@ -25,6 +26,7 @@ export function startFollowing(d: Draft): void {
     revision: 0,
     retryAt: d.now,
     lostAt: undefined,
+    checkAt: 0,
     pause: firstPause,
     why: "",
   };
@@ -55,19 +57,20 @@ export function advanceFollowing(d: Draft): void {
   } else if (own.link === "confessing" && written) {
     own.link = "idle";
   }
-  if (own.lostAt !== undefined && own.lostAt + goneLimit(state) <= d.now) {
-    own.lostAt = undefined;
-    confess(d, `the link broke and cannot be made again while ${state.settings.peer} lives`);
-  }
+  checkSource(d, own);
   if (own.link === "idle" && own.retryAt <= d.now) dial(d, own);
 }
 
 /**
- * A source that is still heard this long after the link broke has not died with it. It may not even
- * know that the link is broken.
+ * The link broke, and could not be made again for a while. A source that was heard after it broke has
+ * not died with it; it may not even know. So the word that it needs is said without being asked for.
  */
-export function goneLimit(state: ModuleState): number {
-  return state.settings.heartbeatTimeout + heartbeatMargin;
+function checkSource(d: Draft, own: Following): void {
+  if (own.lostAt === undefined || own.checkAt > d.now) return;
+  if (d.state.peer.heardAt > own.lostAt + heartbeatDelay) {
+    own.lostAt = undefined;
+    confess(d, `the link broke and cannot be made again while ${d.state.settings.peer} lives`);
+  } else own.checkAt = d.now + checkPause;
 }
 
 function dial(d: Draft, own: Following): void {
@@ -179,7 +182,10 @@ export function sinkLost(d: Draft, reason: string): void {
   own.why = reason;
   if (own.link === "syncing" || own.link === "marking") pause(d, own);
   else own.retryAt = d.now;
-  if (own.link === "synced" || own.link === "noting") own.lostAt = d.now;
+  if (own.link === "synced" || own.link === "noting") {
+    own.lostAt = d.now;
+    own.checkAt = d.now + Math.max(d.state.settings.heartbeatTimeout / 2, heartbeatDelay);
+  }
   own.link = "idle";
 }
 

@@ -154,7 +154,10 @@ export function createModule(
     clearTimeout(timer);
     timer = undefined;
     if (state.wakeAt === undefined) return;
-    timer = setTimeout(() => feed({ kind: "tick" }), Math.max(0, state.wakeAt - host.now()));
+    timer = setTimeout(() => {
+      const heardMs = host.control()?.peer(state.settings.peer)?.heardMs;
+      feed({ kind: "tick", heardAt: heardMs === undefined ? undefined : host.now() - heardMs });
+    }, Math.max(0, state.wakeAt - host.now()));
   }
 
   function isIdle(): boolean {

@@ -173,7 +173,7 @@ export function createPair(seed = 1, change: Partial<Settings> = {}): Pair {
     const { wake } = node;
     if (state.wakeAt !== undefined) {
       own(node, Math.max(0, state.wakeAt - pair.now), () => {
-        if (node.wake === wake) send(node, { kind: "tick" });
+        if (node.wake === wake) send(node, { kind: "tick", heardAt: node.heard });
       });
     }
   };

@@ -56,8 +56,8 @@ export type Phase =
 export interface PeerKnowledge {
   /** `unknown` from the agent's start until it was heard, or was silent for the heartbeat timeout */
   contact: "unknown" | "alive" | "silent";
-  /** since when, by this node's monotonic clock */
-  since: number;
+  /** when it was heard last, as far as this was needed */
+  heardAt: number;
   /** its account of this module; undefined: never heard, or it does not know the module */
   view: View | undefined;
 }
@@ -142,6 +142,8 @@ export interface Following {
   retryAt: number;
   /** when the connection was lost over which this copy was in sync; undefined: it was not */
   lostAt: number | undefined;
+  /** when to look next whether the source lives all the same */
+  checkAt: number;
   /** current pause between attempts */
   pause: number;
   /** why there is no connection, a clause for the status; "" where that is not known */
@@ -214,8 +216,8 @@ export interface ModuleState {
 export type Event =
   /** The agent has loaded the module. */
   | { kind: "load" }
-  /** Time has come to look again, as `wakeAt` asked. */
-  | { kind: "tick" }
+  /** Time has come to look again, as `wakeAt` asked. `heardAt`: when the peer was heard last. */
+  | { kind: "tick"; heardAt: number | undefined }
   /** What kept the module from starting may be over. */
   | { kind: "retry" }
   /** The agent ends. */

@@ -115,7 +115,7 @@ export async function reserveRecord(stateDir: string, record: ModuleRecord): Pro
     await Deno.stat(`${directory}/${fileName}`);
   } catch {
     // Said when it matters: when a record has to be written.
-    return await writeRecord(stateDir, record).catch(() => {});
+    await writeRecord(stateDir, record).catch(() => {});
   }
   await reserve(directory);
 }
