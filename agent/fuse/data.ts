@@ -1,5 +1,5 @@
 /** Requests about the content of files: open, read, write, truncate's kin, fsync. */
-import { AT, Errno, O, RWF_NOWAIT, S, SEEK } from "../platform/linux/constants.ts";
+import { AT, Errno, O, RWF_NOWAIT, S, SEEK, Statx } from "../platform/linux/constants.ts";
 import { allocate } from "../platform/linux/libc.ts";
 import { statFd, statInode, statMode, statSize } from "../mirror/backing.ts";
 import { writePieces } from "../mirror/backing.ts";
@@ -106,11 +106,27 @@ export function dropSetId(f: Server, index: number): void {
   if (statInode(v, v.inodes, index) < 0) return;
   const mode = statMode(v);
   if ((mode & S.IFMT) !== S.IFREG) return;
-  const drop = (mode & S.ISUID) | (mode & S.IXGRP ? mode & S.ISGID : 0);
+  // Set-group-id without group execute goes only where the caller is not of the group
+  // (setattr_should_drop_sgid, fs/attr.c).
+  const group = v.scratch.statxWords[Statx.gid / 4];
+  const dropGroup = (mode & S.ISGID) !== 0 && ((mode & S.IXGRP) !== 0 || !isOfGroup(f, group));
+  const drop = (mode & S.ISUID) | (dropGroup ? S.ISGID : 0);
   if (drop === 0) return;
   if (storeMode(v, v.inodes, index, mode & ~drop) !== 0) return;
   recordAttributes(v, index, Mask.mode);
   refreshAttributes(f, index);
+}
+
+/** Whether the caller of the request is of a group, by its own or by a further one (proc(5)). */
+function isOfGroup(f: Server, group: number): boolean {
+  if (f.words[In.gid / 4] === group) return true;
+  try {
+    const status = Deno.readTextFileSync(`/proc/${f.words[In.pid / 4]}/status`);
+    const groups = /^Groups:\s*(.*)$/m.exec(status)?.[1] ?? "";
+    return groups.split(/\s+/).includes(String(group));
+  } catch {
+    return false; // it has ended
+  }
 }
 
 export function release(f: Server): void {
