@@ -235,6 +235,7 @@ export async function createHost(context: HostContext): Promise<ManagedHost> {
     frozen = undefined;
     rejections = [];
     await ending.ended;
+    await Promise.allSettled(programs.map((program) => program.status));
     namespace = undefined;
   };
 
