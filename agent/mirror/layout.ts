@@ -21,17 +21,18 @@ export const layoutSlack = 16 << 10;
 /** More stretches than this of one file are not mirrored: the list must fit a frame. */
 export const maxStretches = 4096;
 
+const maxEnd = Number.MAX_SAFE_INTEGER;
 const map = allocate(mapHeader + extentsAtOnce * extentSize);
 
 /**
- * The reserved stretches of a file as [offset, length, …], in bytes; empty where there are none, too many, or
- * the file system does not say.
+ * The reserved stretches of a file from `start` to `end` as [offset, length, …], in bytes; empty where there
+ * are none, too many, or the file system does not say. The first and the last may reach further.
  */
-export function reservedStretches(v: Volume, fd: number): number[] {
+export function reservedStretches(v: Volume, fd: number, start = 0, end = maxEnd): number[] {
   const found: number[] = [];
-  for (let from = 0;;) {
+  for (let from = start; from < end;) {
     map.view.setBigUint64(0, BigInt(from), true);
-    map.view.setBigUint64(8, 0xffff_ffff_ffff_ffffn - BigInt(from), true);
+    map.view.setBigUint64(8, BigInt(end - from), true);
     map.view.setUint32(16, 0, true);
     map.view.setUint32(20, 0, true);
     map.view.setUint32(24, extentsAtOnce, true);
@@ -50,6 +51,7 @@ export function reservedStretches(v: Volume, fd: number): number[] {
     }
     if (count === 0) return found;
   }
+  return found;
 }
 
 function append(list: number[], offset: number, length: number): void {

@@ -75,8 +75,6 @@ interface Comparison {
   offered: boolean;
   /** bytes that are data, in whole pages */
   data: number;
-  /** where space was reserved without data when the comparison began: see `reservedStretches` */
-  reserved: number[];
 }
 
 export interface Want {
@@ -262,9 +260,7 @@ function* offerFile(r: Resync, index: number): Job {
   const t = v.inodes;
   t.content[index] = Content.syncing;
   t.pins[index]++;
-  const opened = openInode(t, v.libc, index, false);
-  const reserved = opened < 0 ? [] : reservedStretches(v, opened);
-  const state = { open: 0, offered: false, data: 0, reserved };
+  const state = { open: 0, offered: false, data: 0 };
   r.files.set(index, state);
   const piece = zoneSize * zonesPerOffer;
   for (let offset = 0;; offset += piece) {
@@ -281,6 +277,7 @@ function* offerFile(r: Resync, index: number): Job {
     if (fd === -Errno.ESTALE) break;
     if (fd < 0) throw unreadable(r, index, "open", fd);
     mapHoles(v, r.zones, fd, offset, length);
+    const reserved = reservedStretches(v, fd, offset, offset + length);
     mapReserved(r.zones, reserved, r.zones.data.bytes, offset, length);
     for (let page = 0; page * pageSize < length; page++) {
       if (r.zones.pages[page]) state.data += pageSize;
@@ -375,7 +372,7 @@ function sendZone(r: Resync, index: number, offset: number): boolean {
   const length = Math.min(zoneSize, statSize(v) - offset);
   if (length <= 0) return true;
   mapHoles(v, r.zones, fd, offset, length);
-  const reserved = r.files.get(index)?.reserved ?? [];
+  const reserved = reservedStretches(v, fd, offset, offset + length);
   if (reserved.length > 0) {
     const { list } = v.scratch;
     const got = v.libc.sys.pread(fd, list.address, length, offset);

@@ -295,7 +295,8 @@ function applyOffer(s: Sink, index: number, at: number): number {
       mapHoles(s.v, s.zones, fd, offset, length);
       const read = readZones(s.v, s.zones, fd, offset, length);
       if (read < 0) return read;
-      mapReserved(s.zones, reservedStretches(s.v, fd), s.zones.data.bytes, offset, read);
+      const reserved = reservedStretches(s.v, fd, offset, offset + length);
+      mapReserved(s.zones, reserved, s.zones.data.bytes, offset, read);
     }
     for (let i = 0; i < count; i++) {
       const theirs = s.in.view.getBigUint64(at + headerSize + i * 8, true);
