@@ -75,7 +75,11 @@ export function setattr(f: Server): void {
     if (v.libc.sys.ftruncate(fd, size) < 0) return replyResult(f, -v.libc.errno());
     recordTruncate(v, index, size);
   }
-  if (valid & FATTR.KILL_SUIDGID) dropSetId(f, index);
+  if (valid & FATTR.KILL_SUIDGID) {
+    // With a new owner the kernel asks for this whatever the caller may do.
+    const chown = idleChown || (valid & (FATTR.UID | FATTR.GID)) !== 0;
+    dropSetId(f, index, chown && f.words[In.uid / 4] === 0);
+  }
   if (valid & (FATTR.UID | FATTR.GID) || idleChown) {
     const uid = valid & FATTR.UID ? f.words[29] : 0xffffffff;
     const gid = valid & FATTR.GID ? f.words[30] : 0xffffffff;

@@ -100,8 +100,11 @@ function openForCaller(f: Server, index: number, write: boolean, append: boolean
   return at;
 }
 
-/** Clears the set-id bits as a write by an ordinary user does. */
-export function dropSetId(f: Server, index: number): void {
+/**
+ * Clears the set-id bits as a write by an ordinary user does. `keepsGroup`: the caller may keep
+ * set-group-id where it means no execution (CAP_FSETID).
+ */
+export function dropSetId(f: Server, index: number, keepsGroup = false): void {
   const { v } = f;
   if (statInode(v, v.inodes, index) < 0) return;
   const mode = statMode(v);
@@ -109,7 +112,8 @@ export function dropSetId(f: Server, index: number): void {
   // Set-group-id without group execute goes only where the caller is not of the group
   // (setattr_should_drop_sgid, fs/attr.c).
   const group = v.scratch.statxWords[Statx.gid / 4];
-  const dropGroup = (mode & S.ISGID) !== 0 && ((mode & S.IXGRP) !== 0 || !isOfGroup(f, group));
+  const dropGroup = (mode & S.ISGID) !== 0 &&
+    ((mode & S.IXGRP) !== 0 || !(keepsGroup || isOfGroup(f, group)));
   const drop = (mode & S.ISUID) | (dropGroup ? S.ISGID : 0);
   if (drop === 0) return;
   if (storeMode(v, v.inodes, index, mode & ~drop) !== 0) return;
