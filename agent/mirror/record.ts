@@ -443,7 +443,7 @@ export function recordTruncate(v: Volume, index: number, size: number): void {
   if (!follows(v, index) || !contentFollows(v, index)) return;
   const at = begin(v.stream, Op.truncate, index, 0);
   v.stream.memory.view.setFloat64(at + F.size, size, true);
-  finish(v, at, 0, v.sync === "write");
+  finish(v, at, 0, true);
   markTimes(v, index);
 }
 
@@ -464,7 +464,7 @@ export function recordAllocate(
   if (!v.complete && mode & (FALLOC.COLLAPSE_RANGE | FALLOC.INSERT_RANGE)) {
     if (v.inodes.content[index] === Content.syncing) v.inodes.flags[index] |= Flag.shifted;
   }
-  finish(v, at, 0, v.sync === "write");
+  finish(v, at, 0, true);
   markTimes(v, index);
 }
 
