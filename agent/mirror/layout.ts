@@ -21,6 +21,8 @@ export const layoutSlack = 16 << 10;
 /** More stretches than this of one file are not mirrored: the list must fit a frame. */
 export const maxStretches = 4096;
 
+const pageSize = 4096;
+const chunk = 64 << 10;
 const maxEnd = Number.MAX_SAFE_INTEGER;
 const map = allocate(mapHeader + extentsAtOnce * extentSize);
 
@@ -74,8 +76,7 @@ export function reserveStretches(v: Volume, fd: number, wanted: number[]): numbe
   }
   for (let i = 0; i < now.length; i += 2) {
     for (const [from, to] of without(now[i], Math.min(size, now[i] + now[i + 1]), wanted)) {
-      for (const [start, end] of holes(v, fd, from, to)) {
-        if (end - start < 4096) continue;
+      for (const [start, end] of zeros(v, fd, from, to)) {
         if (sys.fallocate(fd, keep, start, end - start) < 0) return -v.libc.errno();
       }
     }
@@ -101,14 +102,30 @@ function* without(from: number, to: number, list: number[]): Generator<[number, 
   if (at < to) yield [at, to];
 }
 
-/** The holes within a stretch below the end of the file, as readers see them. */
-function* holes(v: Volume, fd: number, from: number, to: number): Generator<[number, number]> {
+/**
+ * The stretches of zeros within a reserved one below the end of the file, in whole pages: holes as readers see
+ * them, and pages that are in memory because somebody has read them.
+ */
+function* zeros(v: Volume, fd: number, from: number, to: number): Generator<[number, number]> {
   for (let at = from; at < to;) {
-    const hole = Number(v.libc.sys.lseek(fd, at, SEEK.HOLE));
-    if (hole < 0 || hole >= to) return;
-    let data = Number(v.libc.sys.lseek(fd, hole, SEEK.DATA));
-    if (data < 0) data = to;
-    yield [hole, Math.min(data, to)];
-    at = data;
+    let data = Number(v.libc.sys.lseek(fd, at, SEEK.DATA));
+    if (data < 0 || data > to) data = to;
+    if (data > at) yield [at, data];
+    const hole = data < to ? Number(v.libc.sys.lseek(fd, data, SEEK.HOLE)) : to;
+    yield* zeroPages(v, fd, data, Math.min(to, hole < 0 ? to : hole));
+    at = Math.max(data, hole < 0 ? to : hole);
+  }
+}
+
+function* zeroPages(v: Volume, fd: number, from: number, to: number): Generator<[number, number]> {
+  const { address, bytes } = v.scratch.list;
+  for (let at = from; at < to; at += chunk) {
+    const n = v.libc.sys.pread(fd, address, Math.min(chunk, to - at), at);
+    if (n <= 0) return;
+    for (let page = 0; page + pageSize <= n; page += pageSize) {
+      if (bytes.subarray(page, page + pageSize).every((byte) => byte === 0)) {
+        yield [at + page, at + page + pageSize];
+      }
+    }
   }
 }
