@@ -167,7 +167,7 @@ function* copyContent(v: Volume, index: number, over: () => boolean): Step {
   while (!roomForRequest(v.stream) && !over()) yield false;
   if (over()) return 1;
   if (isBound(v, index)) {
-    emitReserved(v, index, 0);
+    emitReserved(v, index);
     emitMetadata(v, index);
   }
   t.content[index] = Content.synced;

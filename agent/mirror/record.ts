@@ -6,7 +6,7 @@
 import { FALLOC, Statx } from "../platform/linux/constants.ts";
 import { statBlocks, statInode, statSize } from "./backing.ts";
 import { addHandle } from "./handle_set.ts";
-import { layoutSlack, reservedStretches } from "./layout.ts";
+import { reservedStretches } from "./layout.ts";
 import { F, FrameFlag, headerSize, Mask, Op } from "./frames.ts";
 import {
   Content,
@@ -506,14 +506,11 @@ export function emitFileEnd(v: Volume, index: number): void {
   commit(v.stream, at);
 }
 
-/**
- * Sends where space is reserved in a file that holds no data, where there is much of it: `data` bytes are known to
- * be data.
- */
-export function emitReserved(v: Volume, index: number, data: number): void {
+/** Sends where space is reserved in a file without data in it. */
+export function emitReserved(v: Volume, index: number): void {
   const t = v.inodes;
   if (!(t.flags[index] & Flag.regular) || statInode(v, t, index) < 0) return;
-  if (statBlocks(v) * 512 <= data + layoutSlack) return;
+  if (statBlocks(v) === 0) return;
   const fd = openInode(t, v.libc, index, false);
   const stretches = fd < 0 ? [] : reservedStretches(v, fd);
   if (stretches.length === 0) return;

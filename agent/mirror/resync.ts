@@ -73,8 +73,6 @@ interface Comparison {
   open: number;
   /** all of it was offered */
   offered: boolean;
-  /** bytes that are data, in whole pages */
-  data: number;
 }
 
 export interface Want {
@@ -260,7 +258,7 @@ function* offerFile(r: Resync, index: number): Job {
   const t = v.inodes;
   t.content[index] = Content.syncing;
   t.pins[index]++;
-  const state = { open: 0, offered: false, data: 0 };
+  const state = { open: 0, offered: false };
   r.files.set(index, state);
   const piece = zoneSize * zonesPerOffer;
   for (let offset = 0;; offset += piece) {
@@ -279,9 +277,6 @@ function* offerFile(r: Resync, index: number): Job {
     mapHoles(v, r.zones, fd, offset, length);
     const reserved = reservedStretches(v, fd, offset, offset + length);
     mapReserved(r.zones, reserved, r.zones.data.bytes, offset, length);
-    for (let page = 0; page * pageSize < length; page++) {
-      if (r.zones.pages[page]) state.data += pageSize;
-    }
     emitOffer(r, index, offset, length, offset === 0 ? sizeOf(r, index) : -1);
     state.open++;
     v.stats[Stat.resyncBytesCompared] += length;
@@ -416,7 +411,7 @@ function settle(r: Resync, index: number): void {
     // Writing the zones has taken file capabilities away, as writing does.
     const names = loadXattrs(v, index);
     if (names > 0 && isBound(v, index)) emitXattrs(v, index, names);
-    if (isBound(v, index)) emitReserved(v, index, state.data);
+    if (isBound(v, index)) emitReserved(v, index);
     emitFileEnd(v, index);
     t.content[index] = Content.synced;
     t.pins[index]--;
