@@ -80,3 +80,12 @@ for (const seed of seeds([])) {
     return cutUnderLoad(seed, 8);
   });
 }
+for (const seed of seeds([])) {
+  testWith(needs, `The same among exclusions (seed ${seed})`, () => {
+    return cutUnderLoad(seed, 6, { exclude: ["*.tmp", "cache/**"] });
+  });
+
+  testWith(needs, `The same with few descriptors (seed ${seed})`, () => {
+    return cutUnderLoad(seed + 10, 6, { descriptorLimit: 64 });
+  });
+}
