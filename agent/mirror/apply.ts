@@ -42,6 +42,8 @@ import type { Sink } from "./sink.ts";
 
 /** Where offloaded fsyncs of the sink are told from others. */
 export const sinkFsyncTag = 1 << 18;
+/** fcntl.h */
+const F_DUPFD_CLOEXEC = 1030;
 const maxFsyncs = 1 << 16;
 
 /** Creation as the caller on the source: shared with the FUSE side, which uses the same thread. */
@@ -607,11 +609,13 @@ function applyFsync(s: Sink, index: number, at: number): number {
   const dataOnly = u32(s, at, F.dataOnly) === 1;
   let slot = s.fsyncs.findIndex(({ busy }) => !busy);
   if (slot < 0) slot = s.fsyncs.length;
-  if (slot < maxFsyncs && s.v.offload.fsync(sinkFsyncTag + slot, fd, dataOnly)) {
-    s.fsyncs[slot] = { busy: true, session: s.session, seq, ticket, index };
-    s.t.pins[index]++;
+  // Of its own: the inode's may be closed, its number used anew, before the kernel comes to it.
+  const own = s.v.libc.sys.fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  if (own >= 0 && slot < maxFsyncs && s.v.offload.fsync(sinkFsyncTag + slot, own, dataOnly)) {
+    s.fsyncs[slot] = { busy: true, session: s.session, seq, ticket, fd: own };
     return 0;
   }
+  if (own >= 0) s.v.libc.sys.close(own);
   const r = dataOnly ? s.v.libc.sys.fdatasync(fd) : s.v.libc.sys.fsync(fd);
   s.fsyncDone(ticket, seq, r < 0 ? s.v.libc.errno() : 0);
   return 0;

@@ -139,8 +139,9 @@ function resize(t: Inodes, capacity: number): void {
   t.flags = grow(t.flags, new Uint16Array(capacity));
   t.root = grow(t.root, new Uint8Array(capacity));
   t.device = grow(t.device, new Uint8Array(capacity));
-  t.readFd = grow(t.readFd, new Int32Array(capacity));
-  t.writeFd = grow(t.writeFd, new Int32Array(capacity));
+  // The peer's numbering is sparse: an index that was never used has no descriptors either.
+  t.readFd = grow(t.readFd, new Int32Array(capacity).fill(-1));
+  t.writeFd = grow(t.writeFd, new Int32Array(capacity).fill(-1));
   t.used = grow(t.used, new Uint8Array(capacity));
   t.bound = grow(t.bound, new Uint32Array(capacity));
   t.content = grow(t.content, new Uint8Array(capacity));

@@ -73,7 +73,7 @@ export interface SinkFsync {
   session: number;
   seq: number;
   ticket: number;
-  index: number;
+  fd: number;
 }
 
 export function createSink(v: Volume, zones: ZoneReader, checksums: boolean): Sink {
@@ -323,12 +323,12 @@ function sayNoted(s: Sink): void {
   flushSink(s);
 }
 
-/** An fsync has come back; one of an earlier stream, whose inodes are closed, means nothing any more. */
+/** An fsync has come back; one of an earlier stream means nothing any more. */
 export function finishSinkFsync(s: Sink, slot: number, error: number): void {
   const f = s.fsyncs[slot];
   f.busy = false;
+  s.v.libc.sys.close(f.fd);
   if (f.session !== s.session || s.session === 0) return;
-  if (s.t.pins[f.index] > 0) s.t.pins[f.index]--;
   s.fsyncDone(f.ticket, f.seq, error);
 }
 
